@@ -1,0 +1,1 @@
+"""Leases: keys that vanish when their holder stops renewing."""

@@ -1,0 +1,133 @@
+"""The lessor: which leases exist, which keys hang on them, when they end.
+
+Pure: the time (seconds of a monotonic clock) is passed in. Which leases exist and what is attached
+to them is replicated state, changed only by applied commands. When a lease ends is known to the
+leader alone: `promote` starts the clocks, `demote` stops them, and an expired lease is removed by
+a revoke that goes through the log like any other.
+"""
+
+from heapq import heapify, heappop, heappush
+from math import ceil, inf
+
+#: etcd's bound on a TTL, in seconds.
+MAX_TTL = 9_000_000_000
+
+
+class Lease:
+    """One lease. `ttl` and `remaining` are seconds; remaining 0 means the whole TTL."""
+
+    __slots__ = ("expiry", "id", "keys", "remaining", "ttl")
+
+    def __init__(self, lease_id: int, ttl: int, remaining: int = 0) -> None:
+        self.id = lease_id
+        self.ttl = ttl
+        self.remaining = remaining
+        self.expiry = inf
+        self.keys: set[bytes] = set()
+
+
+class Lessor:
+    """All leases of a member."""
+
+    def __init__(self) -> None:
+        self.leases: dict[int, Lease] = {}
+        self.primary = False
+        # (expiry, id), at most one entry a lease; a renewal only moves Lease.expiry, and an entry
+        # that comes up too early is put back with the newer time.
+        self._queue: list[tuple[float, int]] = []
+
+    def grant(self, lease_id: int, ttl: int, now: float, remaining: int = 0) -> Lease:
+        """Add a lease; on the leader its clock starts at once."""
+        lease = self.leases[lease_id] = Lease(lease_id, ttl, remaining)
+        if self.primary:
+            self._start(lease, now)
+            heappush(self._queue, (lease.expiry, lease_id))
+        return lease
+
+    def _start(self, lease: Lease, now: float, grace: float = 0.0) -> None:
+        lease.expiry = now + (lease.remaining or lease.ttl) + grace
+
+    def revoke(self, lease_id: int) -> list[bytes]:
+        """Remove a lease; returns its keys in order. Raises KeyError if it does not exist."""
+        return sorted(self.leases.pop(lease_id).keys)
+
+    def attach(self, lease_id: int, key: bytes) -> None:
+        """Hang a key on an existing lease."""
+        self.leases[lease_id].keys.add(key)
+
+    def detach(self, lease_id: int, key: bytes) -> None:
+        """Take a key off a lease, which may be gone already."""
+        lease = self.leases.get(lease_id)
+        if lease:
+            lease.keys.discard(key)
+
+    def renew(self, lease_id: int, now: float) -> int:
+        """Restart a lease's clock; returns its TTL, or 0 if it does not exist or has expired."""
+        lease = self.leases.get(lease_id)
+        if lease is None or lease.expiry <= now:
+            return 0
+        lease.remaining = 0
+        self._start(lease, now)
+        return lease.ttl
+
+    def checkpoint(self, lease_id: int, remaining: int) -> None:
+        """Take over a remaining TTL that the leader recorded; 0 restores the whole TTL."""
+        lease = self.leases.get(lease_id)
+        if lease:
+            lease.remaining = remaining
+
+    def promote(self, now: float, grace: float) -> None:
+        """Become the one that expires leases: every clock starts, plus a grace for late holders."""
+        self.primary = True
+        for lease in self.leases.values():
+            self._start(lease, now, grace)
+        self._queue = [(lease.expiry, lease.id) for lease in self.leases.values()]
+        heapify(self._queue)
+
+    def demote(self) -> None:
+        """Stop expiring leases."""
+        self.primary = False
+        self._queue = []
+        for lease in self.leases.values():
+            lease.expiry = inf
+
+    def expired(self, now: float, limit: int) -> list[int]:
+        """Up to `limit` leases whose time is over, in order of expiry; each is reported once.
+
+        A lease whose revoke fails is put back with `retry`.
+        """
+        found: list[int] = []
+        while self._queue and self._queue[0][0] <= now and len(found) < limit:
+            _, lease_id = heappop(self._queue)
+            lease = self.leases.get(lease_id)
+            if lease is None:
+                continue
+            if lease.expiry > now:
+                heappush(self._queue, (lease.expiry, lease_id))
+            else:
+                found.append(lease_id)
+        return found
+
+    def retry(self, lease_id: int, at: float) -> None:
+        """Report an expired lease again at `at`, unless it is gone by then."""
+        if self.primary and lease_id in self.leases:
+            heappush(self._queue, (at, lease_id))
+
+    def remaining(self, lease_id: int, now: float) -> int:
+        """Whole seconds left; may be negative for an expired lease that is not revoked yet."""
+        lease = self.leases[lease_id]
+        if lease.expiry == inf:
+            return lease.remaining or lease.ttl
+        return int((lease.expiry - now) // 1)
+
+    def by_expiry(self) -> list[int]:
+        """Ids, those that end first in front."""
+        return [lease.id for lease in sorted(self.leases.values(), key=lambda x: x.expiry)]
+
+    def to_checkpoint(self, now: float, at_least: float) -> list[tuple[int, int]]:
+        """`(id, remaining)` of the leases with more than `at_least` seconds left."""
+        return [
+            (lease.id, ceil(lease.expiry - now))
+            for lease in self.leases.values()
+            if at_least < lease.expiry - now < inf
+        ]

@@ -1,0 +1,260 @@
+"""The store's disk side: recent records in memory, a thread that writes LMDB in batches.
+
+The loop thread applies a command by adding records and table entries to the pending batch; every
+batch becomes one LMDB transaction that also carries the applied index, so the file is always the
+exact state at some applied index. A record can be read at any time: it stays in `_recent` at
+least until its batch is committed, and longer while there is room, for watchers that lag a little.
+
+The thread runs jobs in order: commits, copies, the switch to a defragmented file. While a copy
+runs, batches wait in memory, so the copy is the exact state at its start and the switch loses
+nothing; neither readers nor writers wait for it.
+"""
+
+import queue
+import threading
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from pykvd.mvcc.environment import Environment
+
+#: Memory for committed records that are kept for watchers and hot reads.
+RECENT_BYTES = 32 << 20
+#: Rough cost of a record beside its bytes: dict slot, int id, bytes header.
+RECORD_OVERHEAD = 150
+
+
+class Batch:
+    """Changes that will share one LMDB transaction."""
+
+    __slots__ = ("deleted", "meta", "records", "size")
+
+    def __init__(self) -> None:
+        self.records: list[int] = []
+        self.deleted: list[int] = []
+        self.meta: dict[tuple[str, bytes], bytes | None] = {}
+        self.size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.deleted or self.meta)
+
+
+class Backend:
+    """Records by id, small tables, batched commits.
+
+    All methods are for the loop thread. `post` brings a completion from the writer thread back
+    to it (`loop.call_soon_threadsafe`). `on_failure` is called once, on the writer thread, when a
+    commit fails; nothing is written after that.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        *,
+        post: Callable[[Callable[[], None]], object],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        self._environment = environment
+        self._post = post
+        self._on_failure = on_failure
+        self._failed = False
+        self._recent: dict[int, bytes] = {}
+        self._pending = Batch()
+        self._committing: Batch | None = None
+        self._committed: deque[Batch] = deque()
+        self._committed_bytes = 0
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._sizes = environment.sizes()
+        self._thread = threading.Thread(target=self._run, name="pykvd-backend", daemon=True)
+        self._thread.start()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the data file as of the last commit."""
+        return self._sizes[0]
+
+    @property
+    def size_in_use(self) -> int:
+        """Bytes of the data file less its free pages, as of the last commit."""
+        return self._sizes[1]
+
+    @property
+    def pending_records(self) -> int:
+        """Records that wait for the next commit."""
+        return len(self._pending.records)
+
+    @property
+    def uncommitted_bytes(self) -> int:
+        """Bytes of records that only the log holds so far."""
+        committing = self._committing.size if self._committing else 0
+        return self._pending.size + committing
+
+    @property
+    def idle(self) -> bool:
+        """Whether no commit is under way."""
+        return self._committing is None
+
+    def add(self, record_id: int, framed: bytes) -> None:
+        """Add a record; ids ascend."""
+        self._recent[record_id] = framed
+        batch = self._pending
+        batch.records.append(record_id)
+        batch.size += len(framed)
+
+    def remove(self, record_ids: Iterable[int]) -> None:
+        """Delete records, which may be recent ones, with the next commit."""
+        self._pending.deleted.extend(record_ids)
+
+    def set(self, table: str, key: bytes, value: bytes | None) -> None:
+        """Write (or, with None, delete) an entry of a small table with the next commit."""
+        self._pending.meta[table, key] = value
+
+    def get(self, record_id: int) -> bytes:
+        """A record that the index knows."""
+        framed = self._recent.get(record_id)
+        if framed is None:
+            framed = self._environment.get(record_id)
+            if framed is None:
+                raise KeyError(record_id)
+        return framed
+
+    def get_many(self, record_ids: list[int]) -> list[bytes]:
+        """Records that the index knows, in the order asked for."""
+        recent = self._recent.get
+        found = [recent(record_id) for record_id in record_ids]
+        missing = [position for position, framed in enumerate(found) if framed is None]
+        if missing:
+            stored = self._environment.get_many(record_ids[position] for position in missing)
+            for position, framed in zip(missing, stored, strict=True):
+                found[position] = framed
+            if None in stored:
+                raise KeyError("record removed by compaction")
+        return found  # type: ignore[return-value]  # no None is left
+
+    def since(self, first: int, limit: int) -> list[tuple[int, bytes]]:
+        """Up to `limit` records with id >= `first`, ascending, wherever they are."""
+        batches = [*self._committed, self._pending]
+        if self._committing:
+            batches.insert(-1, self._committing)
+        oldest = next((batch.records[0] for batch in batches if batch.records), None)
+        out: list[tuple[int, bytes]] = []
+        if oldest is None or first < oldest:
+            last = (oldest or 1 << 96) - 1
+            for item in self._environment.scan(first, last):
+                out.append(item)
+                if len(out) >= limit:
+                    return out
+        for batch in batches:
+            for record_id in batch.records[bisect_left(batch.records, first) :]:
+                out.append((record_id, self._recent[record_id]))
+                if len(out) >= limit:
+                    return out
+        return out
+
+    def commit(self, done: Callable[[], None] | None = None) -> None:
+        """Hand the pending batch to the writer; `done` runs on the loop after the commit.
+
+        Only one commit is under way at a time: the caller waits for `idle`, or uses `flush`.
+        """
+        assert self._committing is None
+        batch, self._pending = self._pending, Batch()
+        self._committing = batch
+
+        def work() -> None:
+            records = [(record_id, self._recent[record_id]) for record_id in batch.records]
+            self._environment.write(records, batch.deleted, batch.meta)
+            self._sizes = self._environment.sizes()
+            self._post(finish)
+
+        def finish() -> None:
+            self._committing = None
+            self._retain(batch)
+            if done:
+                done()
+
+        self._jobs.put(work)
+
+    def _retain(self, batch: Batch) -> None:
+        self._committed.append(batch)
+        self._committed_bytes += batch.size + RECORD_OVERHEAD * len(batch.records)
+        # Invariant: only batches that are committed leave `_recent`.
+        while self._committed_bytes > RECENT_BYTES:
+            old = self._committed.popleft()
+            self._committed_bytes -= old.size + RECORD_OVERHEAD * len(old.records)
+            for record_id in old.records:
+                del self._recent[record_id]
+
+    def defragment(self, done: Callable[[BaseException | None], None]) -> None:
+        """Rewrite the data file without its free pages; `done(error)` runs on the loop."""
+
+        def work() -> None:
+            successor = self._environment.compacted_successor()
+            self._post(lambda: switch(successor))
+            switched.wait()
+
+        def switch(successor: Environment) -> None:
+            # On the loop thread, which is the only reader outside of jobs.
+            old, self._environment = self._environment, successor
+            self._sizes = successor.sizes()
+            switched.set()
+            self._jobs.put(old.remove)
+            done(None)
+
+        switched = threading.Event()
+        self._jobs.put(lambda: self._guard(work, done))
+
+    def copy(self, path: Path, done: Callable[[BaseException | None], None]) -> None:
+        """Write a compacted copy of the committed state to the new directory `path`."""
+
+        def work() -> None:
+            self._environment.copy_to(path)
+            self._post(lambda: done(None))
+
+        self._jobs.put(lambda: self._guard(work, done))
+
+    def read(
+        self,
+        work: Callable[[Environment], object],
+        done: Callable[[object, BaseException | None], None],
+    ) -> None:
+        """Run a long read of the committed state on the writer thread; `done` runs on the loop."""
+
+        def job() -> None:
+            result = work(self._environment)
+            self._post(lambda: done(result, None))
+
+        self._jobs.put(lambda: self._guard(job, lambda error: done(None, error)))
+
+    def _guard(
+        self, work: Callable[[], None], done: Callable[[BaseException | None], None]
+    ) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # reported to the caller, who asked for the job
+            failure = error
+            self._post(lambda: done(failure))
+
+    def scan(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
+        """Committed records by id, for loading."""
+        return self._environment.scan(first, last)
+
+    def table(self, name: str) -> list[tuple[bytes, bytes]]:
+        """Committed entries of a small table, for loading."""
+        return self._environment.table(name)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if self._failed:
+                continue
+            try:
+                job()
+            except Exception as error:  # noqa: BLE001  # whatever failed, the store must not go on
+                self._failed = True
+                self._on_failure(error)
+
+    def close(self) -> None:
+        """Finish the queued jobs and close the file; what is not committed stays in the log."""
+        self._jobs.put(None)
+        self._thread.join()
+        self._environment.close()

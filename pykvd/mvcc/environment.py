@@ -1,0 +1,158 @@
+"""The LMDB environment on disk: `<directory>/<sequence>/data.mdb`.
+
+The highest complete sequence number is the store. A defragmented copy or a received snapshot is
+written to `<sequence>.tmp`, synced, and renamed into place: the rename is the whole switch, and
+whatever else is found at start is a leftover.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import lmdb
+
+from pykvd.mvcc.record import ID_BYTES
+
+TABLES = ("kv", "meta", "lease", "alarm", "member")
+#: putmulti holds the interpreter lock: a slice is about a quarter of a millisecond.
+PUT_SLICE = 200
+#: Address space, not memory: LMDB maps the file and grows it as needed.
+MAP_BYTES = 1 << 38
+
+
+def fsync_directory(path: Path) -> None:
+    """Make renames and new files of a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Environment:
+    """One open LMDB environment. Reads may run on any thread, writes on one."""
+
+    def __init__(self, path: Path, *, sync: bool = True) -> None:
+        self.path = path
+        self._env = lmdb.open(
+            str(path),
+            map_size=MAP_BYTES,
+            max_dbs=len(TABLES),
+            metasync=sync,
+            sync=sync,
+            readahead=False,
+            max_spare_txns=4,
+        )
+        self._tables = {name: self._env.open_db(name.encode()) for name in TABLES}
+        self._kv = self._tables["kv"]
+
+    @classmethod
+    def open_latest(cls, directory: Path, *, sync: bool = True) -> "Environment":
+        """Open the newest complete environment under `directory`, making the first if need be."""
+        directory.mkdir(parents=True, exist_ok=True)
+        complete = [path for path in directory.iterdir() if path.name.isdecimal()]
+        newest = max(complete, key=lambda path: int(path.name), default=directory / "1")
+        newest.mkdir(exist_ok=True)
+        for path in directory.iterdir():
+            if path != newest:
+                shutil.rmtree(path)
+        environment = cls(newest, sync=sync)
+        fsync_directory(directory)
+        return environment
+
+    def write(
+        self,
+        records: Sequence[tuple[int, bytes]],
+        deleted: Iterable[int],
+        meta: Mapping[tuple[str, bytes], bytes | None],
+    ) -> None:
+        """Commit records (ascending ids beyond all stored ones), removals and table entries."""
+        with self._env.begin(write=True) as txn:
+            cursor = txn.cursor(self._kv)
+            for start in range(0, len(records), PUT_SLICE):
+                items = [
+                    (record_id.to_bytes(ID_BYTES, "big"), value)
+                    for record_id, value in records[start : start + PUT_SLICE]
+                ]
+                cursor.putmulti(items, append=True)
+            for record_id in deleted:
+                txn.delete(record_id.to_bytes(ID_BYTES, "big"), db=self._kv)
+            for (table, key), value in meta.items():
+                if value is None:
+                    txn.delete(key, db=self._tables[table])
+                else:
+                    txn.put(key, value, db=self._tables[table])
+
+    def get(self, record_id: int) -> bytes | None:
+        """The value of one record."""
+        with self._env.begin(self._kv) as txn:
+            return txn.get(record_id.to_bytes(ID_BYTES, "big"))
+
+    def get_many(self, record_ids: Iterable[int]) -> list[bytes | None]:
+        """The values of records, in the order asked for."""
+        with self._env.begin(self._kv) as txn:
+            get = txn.get
+            return [get(record_id.to_bytes(ID_BYTES, "big")) for record_id in record_ids]
+
+    def scan(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
+        """Records with `first <= id <= last`, ascending, out of one read transaction."""
+        bound = last.to_bytes(ID_BYTES, "big")
+        with self._env.begin(self._kv) as txn, txn.cursor() as cursor:
+            if not cursor.set_range(first.to_bytes(ID_BYTES, "big")):
+                return
+            for key, value in cursor:
+                if key > bound:
+                    return
+                yield int.from_bytes(key, "big"), value
+
+    def table(self, name: str) -> list[tuple[bytes, bytes]]:
+        """All entries of one of the small tables, in key order."""
+        with self._env.begin(self._tables[name]) as txn, txn.cursor() as cursor:
+            return list(cursor)
+
+    def everything(self) -> Iterator[tuple[str, bytes, bytes]]:
+        """Every `(table, key, value)`, tables in name order, out of one read transaction."""
+        with self._env.begin() as txn:
+            for name in sorted(TABLES):
+                for key, value in txn.cursor(self._tables[name]):
+                    yield name, key, value
+
+    def sizes(self) -> tuple[int, int]:
+        """`(bytes of the file, bytes of it in use)`."""
+        page = self._env.stat()["psize"]
+        used = 0
+        with self._env.begin() as txn:
+            for table in (None, *self._tables.values()):
+                stat = txn.stat(table) if table is not None else self._env.stat()
+                used += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+        return (self._env.info()["last_pgno"] + 1) * page, (used + 2) * page
+
+    def copy_to(self, path: Path) -> None:
+        """Write a compacted copy of the data file to the directory `path`, synced."""
+        path.mkdir()
+        self._env.copy(str(path), compact=True)
+        with (path / "data.mdb").open("rb") as file:
+            os.fsync(file.fileno())
+        fsync_directory(path)
+
+    def compacted_successor(self) -> "Environment":
+        """Copy into the next sequence number, switch to it on disk and open it."""
+        parent = self.path.parent
+        target = parent / str(int(self.path.name) + 1)
+        temporary = parent / f"{target.name}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        self.copy_to(temporary)
+        temporary.rename(target)
+        fsync_directory(parent)
+        flags = self._env.flags()
+        return Environment(target, sync=flags["sync"])
+
+    def close(self) -> None:
+        """Close the environment; nothing may use it afterwards."""
+        self._env.close()
+
+    def remove(self) -> None:
+        """Close the environment and delete its files."""
+        self.close()
+        shutil.rmtree(self.path)
