@@ -1,0 +1,130 @@
+"""`Config`: all options of a server, from flags, variables, a file or keyword arguments."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from pykvd.config.assemble import assemble
+from pykvd.config.catalog import OPTIONS
+from pykvd.config.checks import check
+from pykvd.config.clustering import DEFAULT_INITIAL_CLUSTER, ClusterOptions, DiscoveryOptions
+from pykvd.config.commandline import parse_arguments
+from pykvd.config.environment import read_environment
+from pykvd.config.file import read_file
+from pykvd.config.member import DEFAULT_NAME, AddressOptions, StorageOptions, TimingOptions
+from pykvd.config.operation import LegacyOptions, LogOptions, ObservationOptions, UpkeepOptions
+from pykvd.config.retention import parse_retention
+from pykvd.config.security import AuthOptions, ClientSecurityOptions, PeerSecurityOptions
+from pykvd.config.support import check_support, without_effect
+from pykvd.config.urls import URL, parse_members
+from pykvd.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_log = get_logger("config")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(
+    LegacyOptions,
+    AuthOptions,
+    PeerSecurityOptions,
+    ClientSecurityOptions,
+    DiscoveryOptions,
+    ObservationOptions,
+    LogOptions,
+    TimingOptions,
+    UpkeepOptions,
+    StorageOptions,
+    ClusterOptions,
+    AddressOptions,
+):
+    """The options of one server; fields are named as etcd's flags, with underscores.
+
+    Values are ready for use: durations are float seconds, except `heartbeat_interval` and
+    `election_timeout`, which are milliseconds; a 0 that means "the default" is replaced by it;
+    an empty `data_dir` becomes `<name>.etcd`. The fields stand in the base classes, by subject.
+    Nothing is checked before `validate()`.
+    """
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            option = OPTIONS[field.name.replace("_", "-")]
+            if option.zero_is_default and getattr(self, field.name) == 0:
+                object.__setattr__(self, field.name, option.default)
+        if not self.data_dir:
+            object.__setattr__(self, "data_dir", f"{self.name}.etcd")
+
+    @classmethod
+    def from_args(cls, argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Config:
+        """The checked configuration of a command line (without the program's name) and variables.
+
+        `environ` is the process's own environment when it is left out. A configuration file named
+        in either stands alone. Raises ConfigError, UsageError or HelpRequested.
+        """
+        environ = os.environ if environ is None else environ
+        given = parse_arguments(argv)
+        path = given.get("config-file") or environ.get("ETCD_CONFIG_FILE")
+        if path:
+            return cls.from_file(path)
+        config = cls(**assemble(given | read_environment(environ, given), from_file=False))
+        config.validate()
+        return config
+
+    @classmethod
+    def from_file(cls, path: str) -> Config:
+        """The checked configuration in a YAML file. Raises ConfigError."""
+        config = cls(**assemble(read_file(path), from_file=True))
+        config.validate()
+        _log.info(
+            "loaded server configuration, other configuration command line flags and environment "
+            "variables will be ignored if provided",
+            path=path,
+        )
+        return config
+
+    def validate(self) -> None:
+        """Raise ConfigError with the first thing that is wrong or cannot be done yet.
+
+        What is only without effect is logged as a warning.
+        """
+        check(self)
+        check_support(self)
+        for flag in without_effect(self):
+            _log.warn("flag is accepted but has no effect yet", flag=flag)
+
+    @property
+    def initial_cluster_is_chosen(self) -> bool:
+        """Whether `initial_cluster` was given rather than left at its default."""
+        return self.initial_cluster not in {"", DEFAULT_INITIAL_CLUSTER}
+
+    @property
+    def initial_members(self) -> dict[str, tuple[URL, ...]]:
+        """Peer URLs by member name to form the cluster from; empty with discovery.
+
+        As in etcd a name alone is enough: the default list then holds this member as it
+        advertises itself.
+        """
+        if self.initial_cluster == DEFAULT_INITIAL_CLUSTER:
+            if self.discovery or self.discovery_endpoints or self.discovery_srv:
+                return {}
+            if self.name != DEFAULT_NAME:
+                return {self.name: self.initial_advertise_peer_urls}
+        return parse_members(self.initial_cluster)
+
+    @property
+    def compaction_retention(self) -> float:
+        """History kept by auto compaction: seconds if periodic, else revisions; 0 keeps all."""
+        return parse_retention(self.auto_compaction_mode, self.auto_compaction_retention)
+
+    def as_flags(self) -> dict[str, Any]:
+        """Every option's value by flag name in its text form; for logs, so without passwords."""
+        shown = {f: OPTIONS[f.replace("_", "-")] for f in (field.name for field in fields(self))}
+        return {
+            option.flag: option.kind.show(getattr(self, name))
+            for name, option in shown.items()
+            if "password" not in name
+        }

@@ -1,0 +1,141 @@
+"""Which options this server does not act on yet: refused where ignoring them would do harm.
+
+This is the one place to edit when a feature arrives.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pykvd.config.catalog import OPTIONS
+from pykvd.config.errors import ConfigError
+from pykvd.config.urls import format_urls
+
+if TYPE_CHECKING:
+    from pykvd.config.config import Config
+
+#: Set to another value than the default, these stop the start: whoever asks for TLS, for
+#: certificates or for a cluster found elsewhere must not get a plaintext or a lone server.
+REFUSED = {
+    **dict.fromkeys(
+        (
+            "cert-file",
+            "key-file",
+            "client-cert-file",
+            "client-key-file",
+            "client-cert-auth",
+            "trusted-ca-file",
+            "client-crl-file",
+            "client-cert-allowed-hostname",
+            "auto-tls",
+            "peer-cert-file",
+            "peer-key-file",
+            "peer-client-cert-file",
+            "peer-client-key-file",
+            "peer-client-cert-auth",
+            "peer-trusted-ca-file",
+            "peer-crl-file",
+            "peer-cert-allowed-cn",
+            "peer-cert-allowed-hostname",
+            "peer-auto-tls",
+        ),
+        "TLS is not supported yet",
+    ),
+    **dict.fromkeys(
+        ("discovery", "discovery-srv", "discovery-token", "discovery-endpoints"),
+        "discovery is not supported yet",
+    ),
+    "force-new-cluster": "restarting as a cluster of one is not supported yet",
+    "proxy": "the v2 proxy is not supported",
+}
+
+#: Set to another value than the default, these are logged and the start goes on.
+NO_EFFECT = frozenset(
+    {
+        "auth-token",
+        "auth-token-ttl",
+        "bcrypt-cost",
+        "backend-bbolt-freelist-type",
+        "bootstrap-defrag-threshold-megabytes",
+        "memory-mlock",
+        "cipher-suites",
+        "tls-min-version",
+        "tls-max-version",
+        "self-signed-cert-validity",
+        "peer-skip-client-san-verification",
+        "cors",
+        "host-whitelist",
+        "corrupt-check-time",
+        "compact-hash-check-time",
+        "downgrade-check-time",
+        "feature-gates",
+        "discovery-proxy",
+        "discovery-srv-name",
+        "discovery-dial-timeout",
+        "discovery-request-timeout",
+        "discovery-keepalive-time",
+        "discovery-keepalive-timeout",
+        "discovery-insecure-transport",
+        "discovery-insecure-skip-tls-verify",
+        "discovery-cert",
+        "discovery-key",
+        "discovery-cacert",
+        "discovery-user",
+        "discovery-password",
+        "enable-grpc-gateway",
+        "enable-pprof",
+        "listen-client-http-urls",
+        "listen-metrics-urls",
+        "metrics",
+        "enable-distributed-tracing",
+        "distributed-tracing-address",
+        "distributed-tracing-service-name",
+        "distributed-tracing-instance-id",
+        "distributed-tracing-sampling-rate",
+        "enable-log-rotation",
+        "log-rotation-config-json",
+        "enable-v2",
+        "experimental-enable-v2v3",
+        "v2-deprecation",
+        "proxy-failure-wait",
+        "proxy-refresh-interval",
+        "proxy-dial-timeout",
+        "proxy-write-timeout",
+        "proxy-read-timeout",
+        "initial-election-tick-advance",
+        "max-learners",
+        "max-snapshots",
+        "max-wals",
+        "raft-read-timeout",
+        "raft-write-timeout",
+    }
+)
+
+_LISTENING = (
+    "listen-peer-urls",
+    "listen-client-urls",
+    "listen-client-http-urls",
+    "listen-metrics-urls",
+)
+
+
+def check_support(config: Config) -> None:
+    """Raise ConfigError when an option is set that must not be ignored."""
+    for flag, reason in REFUSED.items():
+        if is_set(config, flag):
+            raise ConfigError(f"--{flag} is set, but {reason}")
+    for flag in _LISTENING:
+        urls = getattr(config, OPTIONS[flag].field_name)
+        if any(url.is_secure for url in urls):
+            raise ConfigError(f"--{flag} is {format_urls(urls)}, but TLS is not supported yet")
+
+
+def without_effect(config: Config) -> list[str]:
+    """The flags that were set although nothing acts on them yet."""
+    return [flag for flag in OPTIONS if flag in NO_EFFECT and is_set(config, flag)]
+
+
+def is_set(config: Config, flag: str) -> bool:
+    """Whether the option has another value than its default."""
+    option = OPTIONS[flag]
+    return bool(getattr(config, option.field_name) != option.default)
