@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pykvd.config.catalog import FLAGS, IGNORED_FLAGS, Flag, Settings
 from pykvd.config.errors import ConfigError, HelpRequested, UsageError
-from pykvd.config.options import BOOL
+from pykvd.config.options import BOOL, URLS
 from pykvd.config.values import quote
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def _split(word: str) -> tuple[Flag, str | None]:
 
 
 def _parse(flag: Flag, value: str) -> object:
+    if not value and flag.kind is URLS and flag.option is not None:
+        return flag.option.default
     try:
         return flag.kind.parse(value)
     except ValueError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pykvd.config.assemble import assemble
 from pykvd.config.catalog import OPTIONS
@@ -120,11 +120,11 @@ class Config(
         """History kept by auto compaction: seconds if periodic, else revisions; 0 keeps all."""
         return parse_retention(self.auto_compaction_mode, self.auto_compaction_retention)
 
-    def as_flags(self) -> dict[str, Any]:
-        """Every option's value by flag name in its text form; for logs, so without passwords."""
-        shown = {f: OPTIONS[f.replace("_", "-")] for f in (field.name for field in fields(self))}
+    def as_flags(self) -> dict[str, str]:
+        """Every option in its text form by flag name, for the log; passwords are left out."""
+        options = (OPTIONS[field.name.replace("_", "-")] for field in fields(self))
         return {
-            option.flag: option.kind.show(getattr(self, name))
-            for name, option in shown.items()
-            if "password" not in name
+            option.flag: option.kind.show(getattr(self, option.field_name))
+            for option in options
+            if option.flag != "discovery-password"
         }

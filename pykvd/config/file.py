@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from pykvd.config.catalog import FLAGS, Flag, Settings
 from pykvd.config.errors import ConfigError
-from pykvd.config.options import BOOL, DURATION, URLS, Kind
+from pykvd.config.options import DURATION, URLS
 from pykvd.config.values import quote
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 _NANOSECONDS = 1_000_000_000
+#: The Go types of options that are numbers in a file.
+_NUMBERS = frozenset({"int", "int64", "uint", "uint32", "uint64", "time.Duration"})
+_JSON_TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, "bool"),
+    ((int, float), "number"),
+    (list, "array"),
+    (dict, "object"),
+)
 
 
 def read_file(path: str) -> Settings:
@@ -26,8 +30,8 @@ def read_file(path: str) -> Settings:
     document = _load(path)
     settings: Settings = {}
     for flag in FLAGS.values():
-        value = _look_up(document, flag.file_path)
-        if value is not None:
+        value = _look_up(document, flag)
+        if value is not None and not (flag.kind is URLS and value == ""):
             settings[flag.name] = _convert(flag, value)
     return settings
 
@@ -37,14 +41,17 @@ def _load(path: str) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             document = yaml.safe_load(file)
     except OSError as error:
-        reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise ConfigError(f"open {path}: {reason}") from None
+        verb = "read" if isinstance(error, IsADirectoryError) else "open"
+        raise ConfigError(f"{verb} {path}: {(error.strerror or str(error)).lower()}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"error converting YAML to JSON: yaml: {_where(error)}") from None
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise ConfigError(_mismatch(document, (), "embed.configYAML"))
+        raise ConfigError(
+            "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal "
+            f"{_json_type(document)} into Go value of type embed.configYAML"
+        )
     return document
 
 
@@ -55,54 +62,44 @@ def _where(error: yaml.YAMLError | UnicodeDecodeError) -> str:
     return f"line {mark.line + 1}: {problem}" if mark else problem
 
 
-def _look_up(document: dict[str, Any], path: Iterable[str]) -> Any:
-    """The value below the keys `path`, None where there is none or it is null."""
-    path = tuple(path)
-    value: Any = document if path else None
-    for depth, key in enumerate(path):
+def _look_up(document: dict[str, Any], flag: Flag) -> Any:
+    """The value below the flag's keys, None where there is none or it is null."""
+    value: Any = document if flag.file_path else None
+    for key in flag.file_path:
         if value is None:
             return None
         if not isinstance(value, dict):
-            raise ConfigError(_mismatch(value, path[:depth], "map"))
+            raise ConfigError(_mismatch(value, flag, "object"))
         value = value.get(key)
     return value
 
 
 def _convert(flag: Flag, value: Any) -> object:
-    """A value of YAML as the option's own."""
-    kind = flag.kind
-    if kind.file_type == "[]string":
-        return _strings(flag, value)
-    if kind.file_type == "string":
-        return _from_text(flag, _scalar_text(flag, value))
-    if kind is BOOL:
-        if not isinstance(value, bool):
-            raise ConfigError(_mismatch(value, flag.file_path, kind.file_type))
-        return value
-    number = _number(flag, kind, value)
-    return number / _NANOSECONDS if kind is DURATION else number
+    """A value of YAML as the option's own; etcd takes no number for a text, nor the reverse."""
+    wanted = flag.kind.file_type
+    match value:
+        case str() if wanted == "string":
+            return _from_text(flag, value)
+        case bool() if wanted == "bool":
+            return value
+        case list() if wanted == "[]string":
+            return _strings(flag, value)
+        case int() if wanted in _NUMBERS and not isinstance(value, bool):
+            return _number(flag, value)
+    raise ConfigError(_mismatch(value, flag, wanted))
 
 
-def _number(flag: Flag, kind: Kind[Any], value: Any) -> int:
-    fits = isinstance(value, int) and not isinstance(value, bool) and kind.low <= value <= kind.high
-    if not fits:
-        raise ConfigError(_mismatch(value, flag.file_path, kind.file_type))
-    return int(value)
+def _number(flag: Flag, value: int) -> float:
+    if not flag.kind.low <= value <= flag.kind.high:
+        raise ConfigError(_mismatch(value, flag, flag.kind.file_type))
+    return value / _NANOSECONDS if flag.kind is DURATION else value
 
 
-def _strings(flag: Flag, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise ConfigError(_mismatch(value, flag.file_path, "[]string"))
-    return tuple(_scalar_text(flag, item) for item in value)
-
-
-def _scalar_text(flag: Flag, value: Any) -> str:
-    """Numbers and bools stand for their own text where a string is wanted."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise ConfigError(_mismatch(value, flag.file_path, "string"))
+def _strings(flag: Flag, values: list[Any]) -> tuple[str, ...]:
+    for value in values:
+        if not isinstance(value, str):
+            raise ConfigError(_mismatch(value, flag, "string"))
+    return tuple(values)
 
 
 def _from_text(flag: Flag, text: str) -> object:
@@ -118,25 +115,19 @@ def _from_text(flag: Flag, text: str) -> object:
         raise ConfigError(reason) from None
 
 
-def _mismatch(value: Any, path: tuple[str, ...], wanted: str) -> str:
+def _mismatch(value: Any, flag: Flag, wanted: str) -> str:
     """The text of Go's JSON decoder for a value of the wrong type."""
-    where = ".".join(("configYAML", "Config", *path)) if path else "configYAML"
+    found = _json_type(value)
+    if found == "number" and wanted in _NUMBERS:
+        found = f"number {value}"
     return (
-        "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal "
-        f"{_json_type(value)} into Go struct field {where} of type {wanted}"
+        f"error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into "
+        f"Go struct field configYAML.Config.{'.'.join(flag.file_path)} of type {wanted}"
     )
 
 
 def _json_type(value: Any) -> str:
-    match value:
-        case bool():
-            return "bool"
-        case str():
-            return "string"
-        case list():
-            return "array"
-        case dict():
-            return "object"
-        case int():
-            return f"number {value}"
-    return "number" if isinstance(value, float) else "string"
+    for types, name in _JSON_TYPES:
+        if isinstance(value, types):
+            return name
+    return "string"

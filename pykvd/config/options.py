@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pykvd.config.urls import URL, format_urls, parse_urls
-from pykvd.config.values import format_duration, parse_bool, parse_duration, parse_integer
+from pykvd.config.values import format_duration, parse_bool, parse_duration, parse_integer, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +46,15 @@ def _integer(file_type: str, low: int, high: int) -> Kind[int]:
         return parse_integer(text, low, high)
 
     return Kind("number", parse, str, file_type, low, high)
+
+
+def _parse_uint32(text: str) -> int:
+    """Etcd reads this type by itself, which shows in the text of its errors."""
+    try:
+        return parse_integer(text, 0, 2**32 - 1)
+    except ValueError as error:
+        reason = str(error).replace("parse error", "invalid syntax")
+        raise ValueError(f"strconv.ParseUint: parsing {quote(text)}: {reason}") from None
 
 
 def _parse_flag_duration(text: str) -> float:
@@ -86,7 +95,7 @@ BOOL: Kind[bool] = Kind("bool", parse_bool, lambda v: str(v).lower(), "bool")
 INT = _integer("int", -(2**63), 2**63 - 1)
 INT64 = _integer("int64", -(2**63), 2**63 - 1)
 UINT = _integer("uint", 0, 2**64 - 1)
-UINT32 = _integer("uint32", 0, 2**32 - 1)
+UINT32 = Kind("number", _parse_uint32, str, "uint32", 0, 2**32 - 1)
 UINT64 = _integer("uint64", 0, 2**64 - 1)
 #: Float seconds in Python, `1h30m` as a flag, integer nanoseconds in a file.
 DURATION: Kind[float] = Kind(
@@ -95,8 +104,9 @@ DURATION: Kind[float] = Kind(
 URLS: Kind[tuple[URL, ...]] = Kind("urls", parse_urls, format_urls)
 #: In order, with a YAML list in a file.
 LIST: Kind[tuple[str, ...]] = Kind("list", _parse_list, ",".join, "[]string")
-#: Sorted and distinct; in a file a YAML list or one comma-separated string.
+#: Sorted and distinct as a flag, with a YAML list in a file.
 LIST_SET: Kind[tuple[str, ...]] = Kind("list", _parse_set, ",".join, "[]string")
+#: The same with one comma-separated string in a file.
 TEXT_SET: Kind[tuple[str, ...]] = Kind("list", _parse_set, ",".join)
 ORIGINS: Kind[tuple[str, ...]] = Kind("list", _parse_origins, ",".join)
 

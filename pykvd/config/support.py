@@ -45,7 +45,6 @@ REFUSED = {
         ("discovery", "discovery-srv", "discovery-token", "discovery-endpoints"),
         "discovery is not supported yet",
     ),
-    "force-new-cluster": "restarting as a cluster of one is not supported yet",
     "proxy": "the v2 proxy is not supported",
 }
 
