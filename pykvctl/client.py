@@ -1,0 +1,204 @@
+"""The client: one endpoint after the other until a call is answered.
+
+A call goes to the endpoint that answered last. If it cannot be reached the next one is tried, round
+and round with short pauses, until the call's deadline; only then the user hears of it. A call that
+may have been carried out is sent again only if its method is repeatable.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import grpc
+
+from pykvctl.dialing import describe, never_sent
+from pykvctl.endpoints import Endpoint
+from pykvctl.errors import RequestError
+from pykvctl.methods import AUTHENTICATE, Method, Req, Resp
+from pykvctl.options.global_flags import GlobalFlags
+from pykvctl.transport import SEND_LIMIT_BYTES, TlsFiles, open_channel, uses_tls
+from pykvd.pb import rpc_pb2 as rpc
+
+Metadata = tuple[tuple[str, str], ...]
+
+# The API level spoken; servers may refuse clients that are too old.
+API_VERSION_METADATA = ("client-api-version", "3.6.0")
+# Asks the server to end a stream when its member has lost the leader.
+REQUIRE_LEADER: Metadata = (("hasleader", "true"),)
+
+RETRY_PAUSE_S = 0.05
+INVALID_TOKEN = "etcdserver: invalid auth token"  # noqa: S105
+
+
+class Client:
+    """Calls the API through the first endpoint that answers.
+
+    `on_failure` hears of each failed unary call (method, peer or "", error) before it is raised.
+    """
+
+    def __init__(
+        self,
+        endpoints: list[Endpoint],
+        flags: GlobalFlags,
+        files: TlsFiles,
+        credentials: tuple[str, str] | None,
+        on_failure: Callable[[str, str, RequestError], None],
+    ) -> None:
+        self.endpoints = endpoints
+        self._flags = flags
+        self._files = files
+        self._credentials = credentials
+        self._on_failure = on_failure
+        self._send_limit = flags.max_request_bytes or SEND_LIMIT_BYTES
+        self._channels: dict[Endpoint, grpc.Channel] = {}
+        self._current = 0
+        self._token = ""
+
+    def only(self, endpoint: Endpoint) -> "Client":
+        """A client with the same settings for one endpoint."""
+        client = Client(
+            [endpoint], self._flags, self._files, self._credentials, self._on_failure
+        )
+        client._channels = self._channels
+        client._token = self._token
+        return client
+
+    def close(self) -> None:
+        """Close all channels."""
+        for channel in self._channels.values():
+            channel.close()
+        self._channels.clear()
+
+    def auth_info(self, endpoint: Endpoint) -> str:
+        """`tls` or `insecure`."""
+        return "tls" if uses_tls(endpoint, self._flags, self._files) else "insecure"
+
+    def authenticate(self, timeout_s: float | None) -> None:
+        """Get a token for the user; without one, or while auth is off, calls go without."""
+        if self._credentials is None:
+            return
+        name, password = self._credentials
+        request = rpc.AuthenticateRequest(name=name, password=password)
+        self._token = ""
+        try:
+            self._token = self._unary(AUTHENTICATE, request, timeout_s).token
+        except RequestError as error:
+            if error.details != "etcdserver: authentication is not enabled":
+                raise
+
+    def unary(self, method: Method[Req, Resp], request: Req, timeout_s: float | None) -> Resp:
+        """The answer; raises RequestError. `timeout_s` None waits for a server for ever."""
+        try:
+            try:
+                return self._unary(method, request, timeout_s)
+            except RequestError as error:
+                if error.details != INVALID_TOKEN or self._credentials is None:
+                    raise
+                self.authenticate(timeout_s)
+                return self._unary(method, request, timeout_s)
+        except RequestError as error:
+            self._on_failure(method.path, self._peer_of(error), error)
+            raise
+
+    def _peer_of(self, error: RequestError) -> str:
+        if error.code == "DeadlineExceeded" and "balancer" in error.details:
+            return ""
+        return self.endpoints[self._current].address
+
+    def _unary(self, method: Method[Req, Resp], request: Req, timeout_s: float | None) -> Resp:
+        data = request.SerializeToString()
+        if len(data) > self._send_limit:
+            raise RequestError(
+                "ResourceExhausted",
+                "trying to send message larger than max "
+                f"({len(data)} vs. {self._send_limit})",
+            )
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        failures = 0
+        while True:
+            call = self._channel().unary_unary(
+                method.path, response_deserializer=method.response.FromString
+            )
+            left = None if deadline is None else deadline - time.monotonic()
+            try:
+                if left is not None and left <= 0:
+                    raise RequestError("DeadlineExceeded", "context deadline exceeded")
+                answer: Resp = call(data, timeout=left, metadata=self._metadata())
+                return answer
+            except grpc.RpcError as error:
+                failure = self._failure(error)
+                if not self._may_retry(method, error, failure):
+                    raise failure from None
+                failures += 1
+                self._next(failures, deadline, failure)
+
+    def _may_retry(
+        self, method: Method[Req, Resp], error: grpc.RpcError, failure: RequestError
+    ) -> bool:
+        if failure.code != "Unavailable":
+            return False
+        return method.repeatable or never_sent(error)
+
+    def _next(self, failures: int, deadline: float | None, failure: RequestError) -> None:
+        """Turn to the next endpoint, with a pause after each round; raises once time is over."""
+        self._current = (self._current + 1) % len(self.endpoints)
+        pause = RETRY_PAUSE_S if failures % len(self.endpoints) == 0 else 0.0
+        if deadline is not None and time.monotonic() + pause >= deadline:
+            time.sleep(max(0.0, deadline - time.monotonic()))
+            raise RequestError(
+                "DeadlineExceeded", f"latest balancer error: {failure.details}"
+            ) from None
+        time.sleep(pause)
+
+    def stream(
+        self,
+        method: Method[Req, Resp],
+        requests: Iterable[Req],
+        *,
+        metadata: Metadata = (),
+        timeout_s: float | None = None,
+    ) -> Iterator[Resp]:
+        """Open a bidirectional stream on the current endpoint; iterate inside `translated`."""
+        call = self._channel().stream_stream(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+        answers: Iterator[Resp] = call(
+            iter(requests), timeout=timeout_s, metadata=self._metadata() + metadata
+        )
+        return answers
+
+    def download(
+        self, method: Method[Req, Resp], request: Req, timeout_s: float | None
+    ) -> Iterator[Resp]:
+        """Open a server stream on the current endpoint; iterate inside `translated`."""
+        call = self._channel().unary_stream(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+        answers: Iterator[Resp] = call(request, timeout=timeout_s, metadata=self._metadata())
+        return answers
+
+    def turn(self) -> None:
+        """Use the next endpoint for what follows."""
+        self._current = (self._current + 1) % len(self.endpoints)
+
+    def translate(self, error: grpc.RpcError) -> RequestError:
+        """The failure of a stream."""
+        return self._failure(error)
+
+    def _channel(self) -> grpc.Channel:
+        endpoint = self.endpoints[self._current]
+        channel = self._channels.get(endpoint)
+        if channel is None:
+            channel = self._channels[endpoint] = open_channel(endpoint, self._flags, self._files)
+        return channel
+
+    def _metadata(self) -> Metadata:
+        if self._token:
+            return (API_VERSION_METADATA, ("token", self._token))
+        return (API_VERSION_METADATA,)
+
+    def _failure(self, error: grpc.RpcError) -> RequestError:
+        return describe(error, self.endpoints[self._current])

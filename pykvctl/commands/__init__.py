@@ -1,0 +1,31 @@
+"""The commands, one subject a file; `ROOT` names them and imports them when they are called."""
+
+from pykvctl.options.command import Group
+from pykvd.version import API_VERSION as _LEVEL
+
+API_VERSION = ".".join(_LEVEL.split(".")[:2])
+
+_PACKAGE = "pykvctl.commands"
+
+ROOT = Group(
+    "pykvctl",
+    short_help="A command line client of the etcd v3 API.",
+    # The order is that of suggestions for unknown words.
+    lazy={
+        "get": f"{_PACKAGE}.get:get",
+        "put": f"{_PACKAGE}.put:put",
+        "del": f"{_PACKAGE}.delete:delete",
+        "txn": f"{_PACKAGE}.txn:txn",
+        "compaction": f"{_PACKAGE}.compaction:compaction",
+        "alarm": f"{_PACKAGE}.alarm:alarm",
+        "defrag": f"{_PACKAGE}.defrag:defrag",
+        "endpoint": f"{_PACKAGE}.endpoint:endpoint",
+        "move-leader": f"{_PACKAGE}.move_leader:move_leader",
+        "watch": f"{_PACKAGE}.watch:watch",
+        "version": f"{_PACKAGE}.version:version",
+        "lease": f"{_PACKAGE}.lease:lease",
+        "member": f"{_PACKAGE}.member:member",
+        "snapshot": f"{_PACKAGE}.snapshot:snapshot",
+        "help": f"{_PACKAGE}.help:help_command",
+    },
+)

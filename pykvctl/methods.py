@@ -1,0 +1,80 @@
+"""The remote procedures of the etcd v3 API that commands call, with their types."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from pykvd.pb import rpc_pb2 as rpc
+
+Req = TypeVar("Req", bound=Message)
+Resp = TypeVar("Resp", bound=Message)
+
+
+@dataclass(frozen=True)
+class Method(Generic[Req, Resp]):
+    """One procedure; a `repeatable` one may be sent again when its outcome is unknown."""
+
+    path: str
+    request: type[Req]
+    response: type[Resp]
+    repeatable: bool = False
+
+
+def _kv(name: str) -> str:
+    return f"/etcdserverpb.KV/{name}"
+
+
+RANGE = Method(_kv("Range"), rpc.RangeRequest, rpc.RangeResponse, repeatable=True)
+PUT = Method(_kv("Put"), rpc.PutRequest, rpc.PutResponse)
+DELETE_RANGE = Method(_kv("DeleteRange"), rpc.DeleteRangeRequest, rpc.DeleteRangeResponse)
+TXN = Method(_kv("Txn"), rpc.TxnRequest, rpc.TxnResponse)
+COMPACT = Method(_kv("Compact"), rpc.CompactionRequest, rpc.CompactionResponse)
+
+WATCH = Method("/etcdserverpb.Watch/Watch", rpc.WatchRequest, rpc.WatchResponse)
+
+
+def _lease(name: str) -> str:
+    return f"/etcdserverpb.Lease/{name}"
+
+
+LEASE_GRANT = Method(_lease("LeaseGrant"), rpc.LeaseGrantRequest, rpc.LeaseGrantResponse)
+LEASE_REVOKE = Method(_lease("LeaseRevoke"), rpc.LeaseRevokeRequest, rpc.LeaseRevokeResponse)
+LEASE_TIME_TO_LIVE = Method(
+    _lease("LeaseTimeToLive"),
+    rpc.LeaseTimeToLiveRequest,
+    rpc.LeaseTimeToLiveResponse,
+    repeatable=True,
+)
+LEASE_LEASES = Method(
+    _lease("LeaseLeases"), rpc.LeaseLeasesRequest, rpc.LeaseLeasesResponse, repeatable=True
+)
+LEASE_KEEP_ALIVE = Method(
+    _lease("LeaseKeepAlive"), rpc.LeaseKeepAliveRequest, rpc.LeaseKeepAliveResponse
+)
+
+MEMBER_LIST = Method(
+    "/etcdserverpb.Cluster/MemberList",
+    rpc.MemberListRequest,
+    rpc.MemberListResponse,
+    repeatable=True,
+)
+
+
+def _maintenance(name: str) -> str:
+    return f"/etcdserverpb.Maintenance/{name}"
+
+
+ALARM = Method(_maintenance("Alarm"), rpc.AlarmRequest, rpc.AlarmResponse)
+STATUS = Method(_maintenance("Status"), rpc.StatusRequest, rpc.StatusResponse, repeatable=True)
+DEFRAGMENT = Method(_maintenance("Defragment"), rpc.DefragmentRequest, rpc.DefragmentResponse)
+HASH_KV = Method(_maintenance("HashKV"), rpc.HashKVRequest, rpc.HashKVResponse, repeatable=True)
+SNAPSHOT = Method(_maintenance("Snapshot"), rpc.SnapshotRequest, rpc.SnapshotResponse)
+MOVE_LEADER = Method(_maintenance("MoveLeader"), rpc.MoveLeaderRequest, rpc.MoveLeaderResponse)
+
+AUTHENTICATE = Method(
+    "/etcdserverpb.Auth/Authenticate",
+    rpc.AuthenticateRequest,
+    rpc.AuthenticateResponse,
+    repeatable=True,
+)

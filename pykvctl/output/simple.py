@@ -1,0 +1,151 @@
+"""Simple output: keys and values on lines of their own, raw or in hexadecimal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pykvctl.gotext.durations import format_duration
+from pykvctl.output.printer import EndpointHash, EndpointHealth, EndpointStatus, Printer
+from pykvctl.output.rows import Rows, hash_rows, member_rows, status_rows
+
+if TYPE_CHECKING:
+    from pykvctl.watcher import WatchUpdate
+    from pykvd.pb import kv_pb2 as kvpb
+    from pykvd.pb import rpc_pb2 as rpc
+
+_ALARM_NAMES = ("NONE", "NOSPACE", "CORRUPT")
+
+
+def alarm_name(alarm: int) -> str:
+    """Name of an alarm type."""
+    return _ALARM_NAMES[alarm] if alarm < len(_ALARM_NAMES) else str(alarm)
+
+
+class SimplePrinter(Printer):
+    """The default format."""
+
+    def _data(self, data: bytes) -> bytes:
+        if not self.hex:
+            return data + b"\n"
+        return "".join(f"\\x{byte:02x}" for byte in data).encode() + b"\n"
+
+    def _pair(self, pair: "kvpb.KeyValue") -> bytes:
+        return self._data(pair.key) + self._data(pair.value)
+
+    def put(self, answer: "rpc.PutResponse") -> None:
+        """`OK`, then the previous pair."""
+        self.streams.write(self._put(answer))
+
+    def _put(self, answer: "rpc.PutResponse") -> bytes:
+        return b"OK\n" + (self._pair(answer.prev_kv) if answer.HasField("prev_kv") else b"")
+
+    def get(self, answer: "rpc.RangeResponse", *, value_only: bool = False) -> None:
+        """Key and value of each pair."""
+        self.streams.write(self._get(answer, value_only=value_only))
+
+    def _get(self, answer: "rpc.RangeResponse", *, value_only: bool = False) -> bytes:
+        if value_only:
+            return b"".join(self._data(pair.value) for pair in answer.kvs)
+        return b"".join(map(self._pair, answer.kvs))
+
+    def delete(self, answer: "rpc.DeleteRangeResponse") -> None:
+        """The number of deleted pairs, then the pairs."""
+        self.streams.write(self._delete(answer))
+
+    def _delete(self, answer: "rpc.DeleteRangeResponse") -> bytes:
+        return f"{answer.deleted}\n".encode() + b"".join(map(self._pair, answer.prev_kvs))
+
+    def txn(self, answer: "rpc.TxnResponse") -> None:
+        """The branch taken, then an empty line and the output of each request."""
+        parts = [b"SUCCESS\n" if answer.succeeded else b"FAILURE\n"]
+        for op in answer.responses:
+            kind = op.WhichOneof("response")
+            parts.append(b"\n")
+            if kind == "response_put":
+                parts.append(self._put(op.response_put))
+            elif kind == "response_range":
+                parts.append(self._get(op.response_range))
+            elif kind == "response_delete_range":
+                parts.append(self._delete(op.response_delete_range))
+        self.streams.write(b"".join(parts))
+
+    def watch(self, update: "WatchUpdate") -> None:
+        """Kind, previous pair and pair of each event."""
+        parts: list[bytes] = []
+        for event in update.response.events:
+            parts.append(b"DELETE\n" if event.type else b"PUT\n")
+            if event.HasField("prev_kv"):
+                parts.append(self._pair(event.prev_kv))
+            parts.append(self._pair(event.kv))
+        self.streams.write(b"".join(parts))
+
+    def lease_grant(self, answer: "rpc.LeaseGrantResponse") -> None:
+        """The ID and the granted time."""
+        self.streams.line(f"lease {answer.ID:016x} granted with TTL({answer.TTL}s)")
+
+    def lease_revoke(self, lease_id: int, answer: "rpc.LeaseRevokeResponse") -> None:  # noqa: ARG002
+        """The ID."""
+        self.streams.line(f"lease {lease_id & (1 << 64) - 1:016x} revoked")
+
+    def lease_keep_alive(self, answer: "rpc.LeaseKeepAliveResponse") -> None:
+        """The ID and the time, or that it is gone."""
+        if answer.TTL > 0:
+            self.streams.line(f"lease {answer.ID:016x} keepalived with TTL({answer.TTL})")
+        else:
+            self.streams.line(f"lease {answer.ID:016x} expired or revoked.")
+
+    def lease_time_to_live(self, answer: "rpc.LeaseTimeToLiveResponse", *, keys: bool) -> None:
+        """Time granted and left, and the keys if asked for."""
+        if answer.grantedTTL == 0 or answer.TTL < 0:
+            self.streams.line(f"lease {answer.ID:016x} already expired")
+            return
+        text = (
+            f"lease {answer.ID:016x} granted with TTL({answer.grantedTTL}s), "
+            f"remaining({answer.TTL}s)"
+        ).encode()
+        if keys:
+            text += b", attached keys([" + b" ".join(answer.keys) + b"])"
+        self.streams.write(text + b"\n")
+
+    def lease_list(self, answer: "rpc.LeaseLeasesResponse") -> None:
+        """The number of leases, then their IDs."""
+        lines = [f"found {len(answer.leases)} leases"]
+        lines += [f"{lease.ID:016x}" for lease in answer.leases]
+        self.streams.line("\n".join(lines))
+
+    def member_list(self, answer: "rpc.MemberListResponse") -> None:
+        """One line a member."""
+        self._rows(member_rows(answer))
+
+    def move_leader(self, leader: int, target: int, answer: "rpc.MoveLeaderResponse") -> None:  # noqa: ARG002
+        """From whom to whom."""
+        self.streams.line(f"Leadership transferred from {leader:x} to {target:x}")
+
+    def alarm(self, answer: "rpc.AlarmResponse") -> None:
+        """One line an alarm, with a blank at its end as etcdctl has it."""
+        for item in answer.alarms:
+            self.streams.line(f"memberID:{item.memberID} alarm:{alarm_name(item.alarm)} ")
+
+    def endpoint_health(self, items: Sequence[EndpointHealth]) -> None:
+        """Healthy endpoints on standard output, the others on standard error."""
+        for item in items:
+            if item.healthy:
+                took = format_duration(item.took)
+                self.streams.line(
+                    f"{item.endpoint} is healthy: successfully committed proposal: took = {took}"
+                )
+            else:
+                self.streams.error_line(
+                    f"{item.endpoint} is unhealthy: failed to commit proposal: {item.error}"
+                )
+
+    def endpoint_status(self, items: Sequence[EndpointStatus]) -> None:
+        """One line an endpoint."""
+        self._rows(status_rows(items))
+
+    def endpoint_hash(self, items: Sequence[EndpointHash]) -> None:
+        """One line an endpoint."""
+        self._rows(hash_rows(items))
+
+    def _rows(self, rows: Rows) -> None:
+        for row in rows:
+            self.streams.line(", ".join(row))
