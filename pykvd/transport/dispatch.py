@@ -1,0 +1,79 @@
+"""From request headers to handlers: content type, method, path, encoding, metadata.
+
+Runs once for each distinct header list; what it decides is kept in the head (`open` and `target`).
+"""
+
+from collections.abc import Mapping
+
+from pykvd.transport import grpc
+from pykvd.transport.calls import Refusal, StreamCall, UnaryCall
+from pykvd.transport.request import RequestHead
+from pykvd.transport.service import Code, StreamHandler, UnaryHandler
+
+SUPPORTED_ENCODINGS = frozenset({"", "identity", "gzip"})
+
+
+class Dispatcher:
+    """The methods of a server, by full path."""
+
+    def __init__(
+        self, unary: Mapping[str, UnaryHandler], streams: Mapping[str, StreamHandler]
+    ) -> None:
+        self._unary = dict(unary)
+        self._streams = dict(streams)
+        paths = [*self._unary, *self._streams]
+        self._services = {path.rpartition("/")[0] for path in paths}
+
+    def route(self, head: RequestHead) -> None:
+        """Decide how requests with this head are opened."""
+        refusal = self._refusal(head)
+        if refusal is not None:
+            head.open, head.target = Refusal, refusal
+        elif head.path in self._unary:
+            head.open, head.target = UnaryCall, self._unary[head.path]
+        else:
+            head.open, head.target = StreamCall, self._streams[head.path]
+
+    def _refusal(self, head: RequestHead) -> bytes | None:
+        """The whole response for a request that no handler will see, or None; texts as grpc-go's."""
+        if not _is_grpc(head.content_type):
+            return grpc.trailers_only_block(
+                Code.INVALID_ARGUMENT,
+                f'invalid gRPC request content-type "{head.content_type}"',
+                http_status=415,
+            )
+        if head.method != "POST":
+            return grpc.trailers_only_block(
+                Code.INTERNAL,
+                f'http2Server.operateHeaders parsed a :method field: "{head.method}" which should be POST',
+                http_status=405,
+            )
+        if head.path not in self._unary and head.path not in self._streams:
+            return grpc.trailers_only_block(Code.UNIMPLEMENTED, self._unknown(head.path))
+        if head.encoding not in SUPPORTED_ENCODINGS:
+            return grpc.trailers_only_block(
+                Code.UNIMPLEMENTED,
+                f'grpc: Decompressor is not installed for grpc-encoding "{head.encoding}"',
+                extra=grpc.ACCEPT_ENCODING_FIELD,
+            )
+        try:
+            _ = head.metadata
+        except ValueError as error:
+            return grpc.trailers_only_block(
+                Code.INTERNAL, f"malformed binary metadata: {error}", http_status=400
+            )
+        return None
+
+    def _unknown(self, path: str) -> str:
+        service, slash, method = path.rpartition("/")
+        if not slash or not service.startswith("/"):
+            return f'malformed method name: "{path}"'
+        if service in self._services:
+            return f"unknown method {method} for service {service[1:]}"
+        return f"unknown service {service[1:]}"
+
+
+def _is_grpc(content_type: str) -> bool:
+    """`application/grpc`, alone or followed by `+codec` or parameters."""
+    base, rest = content_type[: len(grpc.CONTENT_TYPE)], content_type[len(grpc.CONTENT_TYPE) :]
+    return base.lower() == grpc.CONTENT_TYPE and (not rest or rest[0] in "+;")

@@ -1,0 +1,162 @@
+"""asyncio around `ServerConnection`: one Protocol object a socket.
+
+The first bytes decide here, and only here, who speaks on the socket: an HTTP/2 preface starts a ServerConnection,
+anything else is handed to the HTTP/1.1 protocol that the server was given, or cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, cast
+
+from pykvd.transport.connection import ServerConnection
+from pykvd.transport.frames import CLIENT_PREFACE, ErrorCode
+
+if TYPE_CHECKING:
+    from pykvd.transport.server import Server
+
+# The shortest beginning of the preface that no HTTP/1.1 request shares ("PRI " could be a method).
+_HTTP2_MARK = CLIENT_PREFACE[:14]
+_TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+
+
+class Http2Protocol(asyncio.Protocol):
+    """The driver of one socket."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._transport: asyncio.Transport
+        self._connection: ServerConnection
+        self._head = b""
+        self._speaking = False
+        self._reading_paused = False
+        self._cut_handle: asyncio.TimerHandle | None = None
+
+    @property
+    def connection(self) -> ServerConnection:
+        """The protocol state behind this socket."""
+        return self._connection
+
+    # asyncio.Protocol.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Set socket options and make the connection's state."""
+        self._transport = cast("asyncio.Transport", transport)
+        server = self._server
+        limits = server.limits
+        self._transport.set_write_buffer_limits(
+            high=limits.socket_buffer_bytes, low=limits.socket_buffer_bytes // 4
+        )
+        _set_socket_options(transport.get_extra_info("socket"), limits.keepalive_timeout)
+        self._connection = server.make_connection(self, _describe_peer(transport))
+        if not server.admit(self):
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the connection and send what it answers, in one write."""
+        if not self._speaking:
+            data = self._decide(data)
+            if not data:
+                return
+        connection = self._connection
+        server = self._server
+        server.counters.bytes_received += len(data)
+        connection.dirty = True  # no wake-up for output that leaves right below
+        try:
+            connection.receive(data, server.time())
+        except Exception:
+            server.logger.exception("internal error on the connection of %s", connection.peer)
+            connection.terminate(ErrorCode.INTERNAL_ERROR, "internal error")
+        self.flush()
+
+    def eof_received(self) -> bool:
+        """The peer sends nothing more: it cannot keep a gRPC connection up like this."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The socket is full."""
+        self._connection.set_writable(False)
+
+    def resume_writing(self) -> None:
+        """The socket has room."""
+        self._connection.set_writable(True)
+        if self._reading_paused:
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """All calls of the connection end."""
+        del exc
+        if self._cut_handle is not None:
+            self._cut_handle.cancel()
+        self._connection.dirty = True  # nothing can be sent any more
+        self._connection.close()
+        self._server.forget(self)
+
+    # Called by the server.
+
+    def flush(self) -> None:
+        """Write all pending output; more may be pending afterwards (`dirty`), for the next turn of the loop."""
+        connection = self._connection
+        transport = self._transport
+        out = connection.take_output()
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            self._server.counters.bytes_sent += len(data)
+            transport.write(data)
+            if not connection.writable:
+                self._relieve()
+        if connection.closing:
+            self._begin_close()
+        elif connection.dirty:
+            self._server.wake(self)
+
+    def cut(self) -> None:
+        """Drop the socket and whatever it still holds."""
+        self._transport.abort()
+
+    def _relieve(self) -> None:
+        """The socket is full: when far too much waits, stop reading what would only produce more."""
+        if (
+            not self._reading_paused
+            and self._transport.get_write_buffer_size() > self._server.limits.stalled_output_bytes
+        ):
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _begin_close(self) -> None:
+        """Close once the output is gone, or after a moment whatever is left."""
+        if self._cut_handle is None:
+            self._cut_handle = self._server.call_later(self._server.limits.goaway_linger, self.cut)
+            self._transport.close()
+
+    def _decide(self, data: bytes) -> bytes:
+        """HTTP/2, HTTP/1.1 or nothing: the bytes to go on with, empty while undecided or given away."""
+        data = self._head + data
+        if _HTTP2_MARK.startswith(data):
+            self._head = data
+            return b""
+        self._head = b""
+        if not data.startswith(_HTTP2_MARK):
+            self._server.hand_over(self, self._transport, data)
+            return b""
+        self._speaking = True
+        return data
+
+
+def _describe_peer(transport: asyncio.BaseTransport) -> str:
+    address = transport.get_extra_info("peername")
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"unix:{address or ''}"
+
+
+def _set_socket_options(sock: socket.socket | None, keepalive_timeout: float) -> None:
+    """No Nagle delay; and unacknowledged output ends a dead connection as soon as a lost ping would."""
+    if sock is None or sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if _TCP_USER_TIMEOUT is not None and keepalive_timeout:
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(keepalive_timeout * 1000))

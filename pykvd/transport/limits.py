@@ -1,0 +1,75 @@
+"""Every bound of the transport in one place, each with its reason."""
+
+from dataclasses import dataclass
+
+UNLIMITED_STREAMS = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one server. Sizes are bytes, times are seconds, and 0 turns a time limit off."""
+
+    # Requests.
+    max_message_bytes: int = 1_572_864 + 524_288
+    """One request message, compressed or not: etcd's max-request-bytes plus its fixed overhead."""
+    max_buffered_request_bytes: int = 64 << 20
+    """Incomplete messages of all streams of one connection: many half-sent messages must not fill memory."""
+    max_header_block_bytes: int = 32 << 10
+    """One compressed header block over all its CONTINUATION frames; it must be held whole before it is decoded."""
+    max_header_list_bytes: int = 64 << 10
+    """One decoded header list (RFC 9113 6.5.2); room for a JWT, no room for an HPACK bomb."""
+    max_continuations: int = 16
+    """CONTINUATION frames of one block: a block that fits needs three."""
+
+    # Streams and windows.
+    max_concurrent_streams: int = UNLIMITED_STREAMS
+    """Open streams a connection; the largest number means none is advertised, as etcd does by default."""
+    max_streams_hard: int = 100_000
+    """Open streams a connection even when none is advertised: each costs about a kilobyte."""
+    stream_window_bytes: int = 1 << 20
+    """Receive window of a stream: large enough that a request of the usual size never waits for an update."""
+    connection_window_bytes: int = 8 << 20
+    """Receive window of a connection."""
+    stream_high_water: int = 1 << 20
+    """Queued bytes above which a stream counts as slow."""
+    stream_low_water: int = 256 << 10
+    """Queued bytes at which a slow stream is told that it is writable."""
+    socket_buffer_bytes: int = 256 << 10
+    """Bytes handed to the socket and not taken by the kernel, above which streams keep their data queued."""
+    stalled_output_bytes: int = 4 << 20
+    """The same, above which the connection is not read any more: a client that asks and never reads the answers."""
+
+    # Abuse. Budgets are per connection; useful frames refill the first one.
+    max_idle_frames: int = 10_000
+    """Frames that carry no work (SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA, unknown) between two that do."""
+    reset_burst: int = 5_000
+    """Streams a client may reset at once (CVE-2023-44487); a client that drops all its watches does this."""
+    resets_per_second: float = 500.0
+    """Steady rate at which that budget grows back."""
+    ping_strikes: int = 2
+    """Pings that may come too early; the next one ends the connection (as grpc-go)."""
+
+    # Time.
+    preface_timeout: float = 10.0
+    """From the connection's start to the complete client preface and SETTINGS."""
+    keepalive_min_time: float = 5.0
+    """Least time between client pings while streams are open (--grpc-keepalive-min-time)."""
+    keepalive_min_time_idle: float = 7200.0
+    """The same while no stream is open."""
+    keepalive_interval: float = 7200.0
+    """Silence after which the server pings (--grpc-keepalive-interval)."""
+    keepalive_timeout: float = 20.0
+    """Wait for the answer to that ping (--grpc-keepalive-timeout), and for the kernel's acknowledgements."""
+    drain_ping_timeout: float = 1.0
+    """Wait for the ping that proves that the client has read our first GOAWAY."""
+    goaway_linger: float = 1.0
+    """After a fatal error, time for the client to read why before the socket is cut."""
+
+    # Server.
+    max_connections: int = 20_000
+    """Open connections of one server; more are closed at once."""
+
+    @property
+    def streams_allowed(self) -> int:
+        """Open streams that one connection really gets."""
+        return min(self.max_concurrent_streams, self.max_streams_hard)

@@ -1,0 +1,242 @@
+"""The listener: sockets, all connections, one timer for deadlines, one for time limits, one flush a loop turn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pykvd.transport.connection import ServerConnection
+from pykvd.transport.deadlines import DeadlineWheel
+from pykvd.transport.dispatch import Dispatcher
+from pykvd.transport.driver import Http2Protocol
+from pykvd.transport.limits import Limits
+from pykvd.transport.statistics import Counters, Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pykvd.transport.service import StreamHandler, UnaryHandler
+
+BACKLOG = 1024
+"""Connections that wait in the kernel while the loop is busy."""
+MAX_TICK_S = 1.0
+"""Time limits are looked at this often, or four times within the shortest of them."""
+
+
+class Server:
+    """A gRPC server. Belongs to the loop on which its first `listen_*` runs; not thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        unary: Mapping[str, UnaryHandler],
+        streams: Mapping[str, StreamHandler],
+        limits: Limits | None = None,
+        logger: logging.Logger | None = None,
+        http1: Callable[[], asyncio.Protocol] | None = None,
+    ) -> None:
+        """`unary` and `streams` map full paths to handlers; `http1` makes the protocol for HTTP/1.1 clients."""
+        self.limits = limits or Limits()
+        self.logger = logger or logging.getLogger("pykvd.transport")
+        self.counters = Counters()
+        self._dispatcher = Dispatcher(unary, streams)
+        self._deadlines = DeadlineWheel(self._arm_deadlines)
+        self._http1 = http1
+        self._loop: asyncio.AbstractEventLoop
+        self.time: Callable[[], float]
+        self._listeners: list[asyncio.Server] = []
+        self._unix_paths: list[str] = []
+        # A dict as ordered set: what is iterated must not depend on addresses in memory.
+        self._protocols: dict[Http2Protocol, None] = {}
+        self._dirty: list[Http2Protocol] = []
+        self._deadline_timer: asyncio.TimerHandle | None = None
+        self._tick_timer: asyncio.TimerHandle | None = None
+        self._empty: asyncio.Event | None = None
+        self._draining = False
+
+    # Listening.
+
+    async def listen_tcp(
+        self, host: str, port: int, *, reuse_port: bool = False, reuse_address: bool = False
+    ) -> tuple[str, int]:
+        """Accept connections on a TCP address; returns the bound address (port 0 picks a free one).
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        self._start()
+        listener = await self._loop.create_server(
+            self._make_protocol,
+            host,
+            port,
+            reuse_port=reuse_port or None,
+            reuse_address=reuse_address,
+            backlog=BACKLOG,
+        )
+        self._listeners.append(listener)
+        address = listener.sockets[0].getsockname()
+        return address[0], address[1]
+
+    async def listen_unix(self, path: str) -> None:
+        """Accept connections on a unix socket; a socket left there by a dead process is replaced.
+
+        Raises:
+            OSError: the path cannot be bound, or something else than a socket is there.
+        """
+        self._start()
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: ASYNC240 - a local path, no network behind it
+                os.unlink(path)  # noqa: ASYNC240
+        listener = await self._loop.create_unix_server(self._make_protocol, path, backlog=BACKLOG)
+        self._listeners.append(listener)
+        self._unix_paths.append(path)
+
+    def _start(self) -> None:
+        if self._tick_timer is None:
+            self._loop = asyncio.get_running_loop()
+            self.time = self._loop.time
+            self._empty = asyncio.Event()
+            self._empty.set()
+            self._tick()
+
+    def _make_protocol(self) -> Http2Protocol:
+        return Http2Protocol(self)
+
+    # Stopping.
+
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - the contract's name
+        """Stop accepting, tell clients to go, wait for running calls up to `timeout` seconds, then cut."""
+        self._draining = True
+        self._stop_listening()
+        if self._empty is None:
+            return
+        now = self.time()
+        for protocol in list(self._protocols):
+            protocol.connection.drain(now)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), timeout)
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop accepting and cut all connections; returns when they are gone."""
+        self._draining = True
+        self._stop_listening()
+        for protocol in list(self._protocols):
+            protocol.cut()
+        if self._empty is not None:
+            await self._empty.wait()
+        for timer in (self._deadline_timer, self._tick_timer):
+            if timer is not None:
+                timer.cancel()
+        self._deadline_timer = self._tick_timer = None
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        for path in self._unix_paths:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        self._unix_paths.clear()
+
+    # For the drivers.
+
+    def make_connection(self, protocol: Http2Protocol, peer: str) -> ServerConnection:
+        """The protocol state for a new socket."""
+        return ServerConnection(
+            limits=self.limits,
+            route=self._dispatcher.route,
+            deadlines=self._deadlines,
+            counters=self.counters,
+            wake=lambda: self.wake(protocol),
+            peer=peer,
+            now=self.time(),
+        )
+
+    def admit(self, protocol: Http2Protocol) -> bool:
+        """Count a new connection in; False when there are too many or the server is stopping."""
+        if self._draining or len(self._protocols) >= self.limits.max_connections:
+            self.counters.connections_refused += 1
+            return False
+        self.counters.connections_accepted += 1
+        self._protocols[protocol] = None
+        assert self._empty is not None
+        self._empty.clear()
+        return True
+
+    def forget(self, protocol: Http2Protocol) -> None:
+        """A socket is gone."""
+        self._protocols.pop(protocol, None)
+        if not self._protocols and self._empty is not None:
+            self._empty.set()
+
+    def hand_over(self, protocol: Http2Protocol, transport: asyncio.Transport, data: bytes) -> None:
+        """The client does not speak HTTP/2: give the socket and its first bytes to HTTP/1.1."""
+        if self._http1 is None:
+            transport.abort()
+            return
+        successor = self._http1()
+        transport.set_protocol(successor)
+        protocol.connection.close()
+        self.forget(protocol)
+        successor.connection_made(transport)
+        successor.data_received(data)
+
+    def wake(self, protocol: Http2Protocol) -> None:
+        """A connection has output: flush all such connections once, in the next turn of the loop."""
+        if not self._dirty:
+            self._loop.call_soon(self._flush)
+        self._dirty.append(protocol)
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """A timer on the server's loop."""
+        return self._loop.call_later(delay, callback)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for protocol in dirty:
+            protocol.flush()
+
+    # Time.
+
+    def _arm_deadlines(self, when: float) -> None:
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        self._deadline_timer = self._loop.call_at(when, self._expire)
+
+    def _expire(self) -> None:
+        self._deadline_timer = None
+        following = self._deadlines.expire(self.time())
+        if following is not None and self._deadline_timer is None:
+            self._arm_deadlines(following)
+
+    def _tick(self) -> None:
+        now = self.time()
+        for protocol in list(self._protocols):
+            protocol.connection.tick(now)
+        limits = self.limits
+        times = (
+            limits.preface_timeout,
+            limits.keepalive_interval,
+            limits.keepalive_timeout,
+            limits.drain_ping_timeout,
+        )
+        delay = min(MAX_TICK_S, *(seconds / 4 for seconds in times if seconds))
+        self._tick_timer = self._loop.call_later(delay, self._tick)
+
+    def statistics(self) -> Statistics:
+        """A snapshot of the counters."""
+        counters = self.counters
+        return Statistics(
+            connections=len(self._protocols),
+            streams_open=sum(len(protocol.connection.streams) for protocol in self._protocols),
+            connections_accepted=counters.connections_accepted,
+            connections_refused=counters.connections_refused,
+            calls=counters.calls,
+            bytes_received=counters.bytes_received,
+            bytes_sent=counters.bytes_sent,
+        )

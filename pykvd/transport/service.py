@@ -1,0 +1,152 @@
+"""The contract between the transport and the services behind it.
+
+A service names its methods by full path (`/etcdserverpb.KV/Put`) and gives one plain callable for each. A unary
+handler gets a `Call` and the request bytes; a stream handler gets a `Stream` and returns the `StreamReceiver` that
+is told what the client does. Everything here runs on the loop thread; nothing here blocks, and no task is made
+for a call (see `async_stream` for the few methods that are easier to write as a coroutine).
+
+`Call` and `Stream` are Protocols, so a gateway or a test can bring its own.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import Protocol
+
+
+class Code(IntEnum):
+    """gRPC status codes (grpc/grpc doc/statuscodes.md)."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+class RpcError(Exception):
+    """A call's failure as the client will see it: a gRPC status code and its text."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{Code(self.code).name}: {self.message}"
+
+
+class Call(Protocol):
+    """One unary call in progress."""
+
+    on_done: Callable[[], None] | None
+    """Called once if the call ends without the handler's `reply` or `fail`: cancelled, out of time, connection lost."""
+
+    @property
+    def metadata(self) -> Mapping[str, str | bytes]:
+        """Request metadata by lower-case name; of a repeated name the first value.
+
+        Text is decoded as latin-1 (gRPC promises ASCII; the bytes can be had back with `encode("latin-1")`);
+        names that end in `-bin` map to bytes. gRPC's own headers (`grpc-*`, `te`) are left out.
+        """
+
+    @property
+    def deadline(self) -> float | None:
+        """When the client stops waiting, on the loop's clock (seconds), or None."""
+
+    @property
+    def peer(self) -> str:
+        """The client's address: `127.0.0.1:4242`, `[::1]:4242` or `unix:<path>`."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the call is answered, cancelled, out of time, or its connection lost."""
+
+    def reply(self, message: bytes) -> None:
+        """Answer OK with one message. Does nothing when done."""
+
+    def fail(self, code: int, message: str) -> None:
+        """Answer with a status other than OK. Does nothing when done."""
+
+
+class Stream(Protocol):
+    """One streaming call of any kind. Methods do nothing once it is finished or closed."""
+
+    @property
+    def metadata(self) -> Mapping[str, str | bytes]:
+        """As `Call.metadata`."""
+
+    @property
+    def deadline(self) -> float | None:
+        """As `Call.deadline`."""
+
+    @property
+    def peer(self) -> str:
+        """As `Call.peer`."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the stream is finished by us or closed by the client, its deadline or the network."""
+
+    @property
+    def buffered(self) -> int:
+        """Bytes queued here, held back by the client's windows or by a full socket.
+
+        What has left this queue waits at most in the connection's own socket buffer, which is bounded by
+        `Limits.socket_buffer_bytes` for all streams together.
+        """
+
+    def send_headers(self) -> None:
+        """Send the response headers now rather than with the first message."""
+
+    def send(self, message: bytes) -> None:
+        """Queue one message."""
+
+    def send_shared(self, framed: bytes) -> None:
+        """Queue one message that already carries its five-byte gRPC prefix (see `frame_message`).
+
+        The same object may be given to many streams; it is never copied or changed.
+        """
+
+    def finish(self, code: int = 0, message: str = "") -> None:
+        """End the call with this status after everything queued."""
+
+    def pause_reading(self) -> None:
+        """Stop giving the client new receive window; what the window already allows still arrives."""
+
+    def resume_reading(self) -> None:
+        """Give the client receive window again."""
+
+
+class StreamReceiver(Protocol):
+    """What a service wants to hear about one stream. Called on the loop thread, never after `closed` or `finish`."""
+
+    def message_received(self, message: bytes) -> None:
+        """One complete request message. May raise RpcError, which finishes the stream."""
+
+    def half_closed(self) -> None:
+        """The client will send no more messages."""
+
+    def closed(self) -> None:
+        """Cancelled, reset, out of time, or connection lost. Once, and not after `finish`."""
+
+    def writable(self) -> None:
+        """`buffered` fell to `Limits.stream_low_water` after having been above `Limits.stream_high_water`."""
+
+
+UnaryHandler = Callable[[Call, bytes], bytes | None]
+"""Returns the reply at once, or None when `call.reply` or `call.fail` will follow; may raise RpcError."""
+
+StreamHandler = Callable[[Stream], StreamReceiver]
+"""Starts one streaming call; may raise RpcError."""
