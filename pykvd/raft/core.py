@@ -171,7 +171,7 @@ class Raft:
         if not self.promotable:
             self.logger.warning("%d is not a voter and cannot campaign", self.id)
             return
-        if self._has_unapplied_conf_change():
+        if self.has_unapplied_conf_change():
             # It would be elected by a configuration that is already history.
             self.logger.warning("%d cannot campaign: conf change not applied", self.id)
             return
@@ -183,7 +183,8 @@ class Raft:
         assert isinstance(candidate, Candidate)
         candidate.request_votes()
 
-    def _has_unapplied_conf_change(self) -> bool:
+    def has_unapplied_conf_change(self) -> bool:
+        """Whether the configuration in use is known to be outdated."""
         log = self.log
         pending = log.slice(log.applied + 1, log.commit + 1)
         return any(entry.kind is EntryKind.CONF_CHANGE for entry in pending)

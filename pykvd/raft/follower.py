@@ -21,6 +21,7 @@ class Follower(RoleState):
     def __init__(self, raft: Raft) -> None:
         super().__init__(raft)
         self._read_retry_elapsed = 0
+        self._campaign_when_applied = False
 
     def tick(self) -> None:
         """Count towards an election, and ask again for reads whose answer may be lost."""
@@ -125,7 +126,16 @@ class Follower(RoleState):
 
     def _handle_timeout_now(self, message: Message) -> None:
         self.raft.logger.info("%d is asked by %d to campaign", self.raft.id, message.sender)
-        self.raft.campaign(transfer=True)
+        # A leader that leaves names its successor just when the change that removes it commits.
+        self._campaign_when_applied = self.raft.has_unapplied_conf_change()
+        if not self._campaign_when_applied:
+            self.raft.campaign(transfer=True)
+
+    def applied(self) -> None:
+        """Take up a campaign that had to wait for a membership change."""
+        if self._campaign_when_applied and not self.raft.has_unapplied_conf_change():
+            self._campaign_when_applied = False
+            self.raft.campaign(transfer=True)
 
     # To the leader
 
@@ -163,14 +173,15 @@ class Follower(RoleState):
 
     # Reads
 
-    def can_start_reads(self) -> bool:
-        """Whether there is a leader to ask."""
-        return self.raft.leader != NONE
+    def has_work(self) -> bool:
+        """Whether reads wait and there is a leader to ask."""
+        return bool(self.raft.reads.waiting) and self.raft.leader != NONE
 
-    def start_reads(self) -> None:
+    def prepare_ready(self) -> None:
         """Ask the leader once for all waiting reads."""
-        self.raft.reads.start_round(0)
-        self._ask_for_read_index()
+        if self.has_work():
+            self.raft.reads.start_round(0)
+            self._ask_for_read_index()
 
     def _ask_for_read_index(self) -> None:
         self._read_retry_elapsed = 0

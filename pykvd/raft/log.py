@@ -142,15 +142,15 @@ class RaftLog:
 
     def slice(self, low: int, high: int, max_bytes: int | None = None) -> list[Entry]:
         """Entries `low <= i < high`, cut at `max_bytes` but never empty for it."""
-        found = self.entries[low - self.offset - 1 : high - self.offset - 1]
-        if max_bytes is None:
-            return found
-        size = 0
-        for count, entry in enumerate(found):
-            size += entry_size(entry)
-            if size > max_bytes and count:
-                return found[:count]
-        return found
+        first, end = low - self.offset - 1, high - self.offset - 1
+        if max_bytes is not None:
+            size = 0
+            for position in range(first, end):
+                size += entry_size(self.entries[position])
+                if size > max_bytes and position > first:
+                    end = position
+                    break
+        return self.entries[first:end]
 
     # Growth
 

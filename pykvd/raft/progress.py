@@ -53,12 +53,12 @@ class Progress:
         "state",
     )
 
-    def __init__(self, next_index: int, inflights: Inflights, *, is_learner: bool) -> None:
+    def __init__(self, next_index: int, inflights: Inflights) -> None:
         self.state = ProgressState.PROBE
         self.match = 0
         self.next = next_index
         self.inflights = inflights
-        self.is_learner = is_learner
+        self.is_learner = False
         self.recent_active = False
         self.pending_snapshot = 0
         self.probe_sent = False
@@ -85,11 +85,6 @@ class Progress:
         self._enter(ProgressState.SNAPSHOT)
         self.pending_snapshot = index
         self.next = index + 1
-
-    def snapshot_failed(self) -> None:
-        """The snapshot on its way did not arrive; probe from `match`."""
-        self.pending_snapshot = 0
-        self.become_probe()
 
     @property
     def paused(self) -> bool:

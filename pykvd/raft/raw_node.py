@@ -126,13 +126,16 @@ class RawNode:
         """Messages to `peer` were probably lost."""
         role = self._raft.role
         if isinstance(role, Leader):
-            role.report_unreachable(peer)
+            role.peers.report_unreachable(peer)
 
     def report_snapshot(self, peer: int, ok: bool) -> None:
-        """The snapshot of a SNAPSHOT message arrived at `peer`, or never will."""
+        """The snapshot of a SNAPSHOT message arrived at `peer`, or never will.
+
+        Must be called for every SNAPSHOT message: nothing else is sent to `peer` until then.
+        """
         role = self._raft.role
         if isinstance(role, Leader):
-            role.report_snapshot(peer, ok=ok)
+            role.peers.report_snapshot(peer, ok=ok)
 
     # Outputs
 
@@ -151,7 +154,7 @@ class RawNode:
             or raft.vote != self._vote
             or log.unwritten_snapshot() is not None
             or self._soft_state_changed()
-            or (raft.reads.waiting and raft.role.can_start_reads())
+            or raft.role.has_work()
         )
 
     def _soft_state_changed(self) -> bool:
@@ -161,8 +164,7 @@ class RawNode:
     def ready(self) -> Ready:
         """Hand out everything new since the last call; see `Ready` for what to do with it."""
         raft, log = self._raft, self._raft.log
-        if raft.reads.waiting and raft.role.can_start_reads():
-            raft.role.start_reads()
+        raft.role.prepare_ready()
         self._number += 1
         soft_state = None
         if self._soft_state_changed():
@@ -245,5 +247,7 @@ class RawNode:
             conf_state=raft.conf,
             transferee=leader.transferee if leader else NONE,
             pending_reads=raft.reads.pending,
-            progress={node: p.status() for node, p in leader.progress.items()} if leader else {},
+            progress={node: p.status() for node, p in leader.peers.progress.items()}
+            if leader
+            else {},
         )

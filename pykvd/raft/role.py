@@ -45,12 +45,12 @@ class RoleState:
         """Work towards `target` as the leader, or raise `ProposalDropped`."""
         raise ProposalDropped("no leader")
 
-    def can_start_reads(self) -> bool:
-        """Whether waiting reads can begin a round."""
+    def has_work(self) -> bool:
+        """Whether `prepare_ready` would queue messages or answer reads."""
         return False
 
-    def start_reads(self) -> None:
-        """Make one round of all waiting reads."""
+    def prepare_ready(self) -> None:
+        """Do what is done once for all that came since the last Ready."""
 
     def conf_applied(self) -> None:
         """The configuration changed."""
