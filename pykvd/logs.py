@@ -31,6 +31,8 @@ LEVELS: Mapping[str, int] = {
     "fatal": logging.CRITICAL,
 }
 FORMATS = ("json", "console")
+#: Outputs that are not files.
+STREAMS = frozenset({"default", "stderr", "stdout", "systemd/journal"})
 
 _NAMES = {
     logging.DEBUG: "debug",
@@ -58,7 +60,8 @@ class Logger:
     """Writes messages with fields; costs one comparison when its level is off.
 
     A field `cluster_id` is written as `cluster-id`. Values may be anything: what JSON does not
-    know is written as its `str()`, bytes as text.
+    know is written as its `str()`, bytes as text. Modules call theirs `_log`; linters take a name
+    that begins with `log` for one of the standard library's.
     """
 
     __slots__ = ("_logger",)
@@ -92,7 +95,8 @@ class Logger:
 
     def exception(self, text: str, /, **fields: object) -> None:
         """A failure that should not happen: an error with the traceback of the one in flight."""
-        self._logger.error(Event(text, fields), stacklevel=2)
+        event = Event(text, fields)
+        self._logger.error(event, stacklevel=2, exc_info=True)  # noqa: LOG014 - the caller's
 
     def fatal(self, text: str, /, **fields: object) -> None:
         """The last line before the process ends; ending it is the caller's part."""
@@ -195,7 +199,7 @@ def open_log(
 
 
 class _StreamHandler(logging.StreamHandler[TextIO]):
-    """A standard stream, looked up when it is written to; a reader that is gone is no error."""
+    """A standard stream; that its reader is gone is no error."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - inherited
         if not isinstance(sys.exc_info()[1], BrokenPipeError):
@@ -203,12 +207,9 @@ class _StreamHandler(logging.StreamHandler[TextIO]):
 
 
 def _open_handler(output: str) -> logging.Handler:
-    match output:
-        case "stdout":
-            return _StreamHandler(sys.stdout)
-        case "default" | "stderr" | "systemd/journal":
-            # Under systemd stderr is the journal.
-            return _StreamHandler(sys.stderr)
+    if output in STREAMS:
+        # Under systemd stderr is the journal.
+        return _StreamHandler(sys.stdout if output == "stdout" else sys.stderr)
     return WatchedFileHandler(output, encoding="utf-8")
 
 

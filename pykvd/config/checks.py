@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from pykvd.config.errors import ConfigError
 from pykvd.config.retention import parse_retention
 from pykvd.config.urls import URL, check_bindable, check_reachable, format_urls, parse_members
 from pykvd.config.values import quote
-from pykvd.logs import FORMATS, LEVELS
+from pykvd.logs import FORMATS, LEVELS, STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,20 @@ def _logging(config: Config) -> None:
         )
     if "default" in config.log_outputs and len(config.log_outputs) > 1:
         raise ConfigError('multi logoutput for "default" is not supported yet')
+    if config.enable_log_rotation:
+        _log_rotation(config)
+
+
+def _log_rotation(config: Config) -> None:
+    files = [o for o in config.log_outputs if o not in STREAMS]
+    if len(files) != 1 or len(config.log_outputs) != 1:
+        raise ConfigError(
+            "--log-outputs requires a single file path when --log-rotate-config-json is defined"
+        )
+    try:
+        json.loads(config.log_rotation_config_json)
+    except ValueError as error:
+        raise ConfigError(f"improperly formatted log rotation config: {error}") from None
 
 
 def _listening(config: Config) -> None:

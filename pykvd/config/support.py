@@ -127,6 +127,9 @@ def check_support(config: Config) -> None:
         urls = getattr(config, OPTIONS[flag].field_name)
         if any(url.is_secure for url in urls):
             raise ConfigError(f"--{flag} is {format_urls(urls)}, but TLS is not supported yet")
+    # Three members that each form a cluster of one would look healthy and lose everything.
+    if len(config.initial_members) > 1 or config.initial_cluster_state == "existing":
+        raise ConfigError("clusters of more than one member are not supported yet")
 
 
 def without_effect(config: Config) -> list[str]:

@@ -57,9 +57,9 @@ class URL:
     def parse(cls, text: str) -> URL:
         """The URL in `text`; ValueError with etcd's reason when there is none."""
         match = _SCHEME.match(text)
-        if match is None or (rest := text[match.end() :]).isdigit():
+        if match is None:
             raise ValueError(_unparsable(text))
-        scheme = match[1].lower()
+        scheme, rest = match[1].lower(), text[match.end() :]
         if scheme not in {"http", "https", "unix", "unixs"}:
             raise ValueError(f"URL scheme must be http, https, unix, or unixs: {text}")
         address, slash, tail = rest.removeprefix("//").partition("/")
@@ -119,6 +119,7 @@ def _is_ip(host: str) -> bool:
 
 
 def _unparsable(text: str) -> str:
+    """Why a text without a scheme is no URL; Go's parser words it in two ways."""
     head = text.split("/", 1)[0]
     if ":" in head:
         return f"parse {quote(text)}: first path segment in URL cannot contain colon"
