@@ -10,14 +10,18 @@ runs, batches wait in memory, so the copy is the exact state at its start and th
 nothing; neither readers nor writers wait for it.
 """
 
+import asyncio
 import queue
 import threading
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from pykvd.mvcc.environment import Environment
+
+T = TypeVar("T")
 
 #: Memory for committed records that are kept for watchers and hot reads.
 RECENT_BYTES = 32 << 20
@@ -52,7 +56,7 @@ class Backend:
         self,
         environment: Environment,
         *,
-        post: Callable[[Callable[[], None]], object],
+        post: Callable[[Callable[[], object]], object],
         on_failure: Callable[[BaseException], None],
     ) -> None:
         self._environment = environment
@@ -185,55 +189,52 @@ class Backend:
             for record_id in old.records:
                 del self._recent[record_id]
 
-    def defragment(self, done: Callable[[BaseException | None], None]) -> None:
-        """Rewrite the data file without its free pages; `done(error)` runs on the loop."""
+    async def defragment(self) -> None:
+        """Rewrite the data file without its free pages, then switch to the new one."""
+        switched = threading.Event()
 
-        def work() -> None:
-            successor = self._environment.compacted_successor()
+        def work(environment: Environment) -> Environment:
+            successor = environment.compacted_successor()
             self._post(lambda: switch(successor))
             switched.wait()
+            return environment
 
         def switch(successor: Environment) -> None:
-            # On the loop thread, which is the only reader outside of jobs.
-            old, self._environment = self._environment, successor
+            # On the loop thread, the only one that reads outside of jobs.
+            self._environment = successor
             self._sizes = successor.sizes()
             switched.set()
-            self._jobs.put(old.remove)
-            done(None)
 
-        switched = threading.Event()
-        self._jobs.put(lambda: self._guard(work, done))
+        old = await self.read(work)
+        await self.read(lambda _: old.remove())
 
-    def copy(self, path: Path, done: Callable[[BaseException | None], None]) -> None:
+    async def copy(self, path: Path) -> None:
         """Write a compacted copy of the committed state to the new directory `path`."""
+        await self.read(lambda environment: environment.copy_to(path))
 
-        def work() -> None:
-            self._environment.copy_to(path)
-            self._post(lambda: done(None))
-
-        self._jobs.put(lambda: self._guard(work, done))
-
-    def read(
-        self,
-        work: Callable[[Environment], object],
-        done: Callable[[object, BaseException | None], None],
-    ) -> None:
-        """Run a long read of the committed state on the writer thread; `done` runs on the loop."""
+    async def read(self, work: Callable[[Environment], T]) -> T:
+        """Run long work on the committed state on the writer thread."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
         def job() -> None:
-            result = work(self._environment)
-            self._post(lambda: done(result, None))
+            try:
+                result = work(self._environment)
+            except Exception as error:  # noqa: BLE001  # raised where it is awaited
+                failure = error
+                self._post(lambda: fail(failure))
+            else:
+                self._post(lambda: finish(result))
 
-        self._jobs.put(lambda: self._guard(job, lambda error: done(None, error)))
+        def finish(result: T) -> None:
+            if not future.done():
+                future.set_result(result)
 
-    def _guard(
-        self, work: Callable[[], None], done: Callable[[BaseException | None], None]
-    ) -> None:
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001  # reported to the caller, who asked for the job
-            failure = error
-            self._post(lambda: done(failure))
+        def fail(error: Exception) -> None:
+            if not future.done():
+                future.set_exception(error)
+
+        self._jobs.put(job)
+        return await future
 
     def scan(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
         """Committed records by id, for loading."""

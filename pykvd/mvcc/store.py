@@ -150,10 +150,7 @@ class Store:
         if request.keys_only:
             return RangeResult([self._key_only(key) for key in keys], more, count)
         live = self.index.live
-        ids = [
-            entry if isinstance(entry := live[key], int) else entry[0]
-            for key in keys
-        ]
+        ids = [entry if isinstance(entry := live[key], int) else entry[0] for key in keys]
         return RangeResult(self.backend.get_many(ids), more, count)
 
     def _key_only(self, key: bytes) -> bytes:

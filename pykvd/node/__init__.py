@@ -1,0 +1,1 @@
+"""The node: propose, replicate, apply, answer."""

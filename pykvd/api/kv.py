@@ -1,0 +1,206 @@
+"""The KV service."""
+
+import asyncio
+from collections.abc import Iterable
+
+from pykvd.api.decode import decode
+from pykvd.errors import Code, Failure, RpcError
+from pykvd.mvcc.errors import CompactedError, FutureRevisionError
+from pykvd.mvcc.record import varint
+from pykvd.mvcc.store import RangeResult
+from pykvd.node.commands import Command
+from pykvd.node.node import Node
+from pykvd.node.quota import Quota
+from pykvd.node.txn import encode_range
+from pykvd.node.validate import (
+    check_put,
+    check_range,
+    check_txn,
+    is_read_only,
+    is_serializable,
+    puts_of,
+)
+from pykvd.pb import rpc_pb2 as rpc
+from pykvd.transport import AsyncStream, Call, StreamHandler, UnaryHandler, async_stream
+
+#: etcd's bookkeeping cost of a key-value pair against the quota, in bytes.
+PUT_OVERHEAD = 256
+#: Key-value pairs of a RangeStream's first message.
+STREAM_FIRST_CHUNK = 10
+
+
+class KVService:
+    """Range, Put, DeleteRange, Txn, Compact, RangeStream."""
+
+    def __init__(self, node: Node, quota: Quota, *, max_txn_ops: int) -> None:
+        self._node = node
+        self._quota = quota
+        self._store = node.store
+        self._header = node.header
+        self._max_txn_ops = max_txn_ops
+        self._max_request_bytes = node.config.max_request_bytes
+
+    def unary(self) -> dict[str, UnaryHandler]:
+        """The service's unary methods by path."""
+        return {
+            "/etcdserverpb.KV/Range": self.range,
+            "/etcdserverpb.KV/Put": self.put,
+            "/etcdserverpb.KV/DeleteRange": self.delete_range,
+            "/etcdserverpb.KV/Txn": self.txn,
+            "/etcdserverpb.KV/Compact": self.compact,
+        }
+
+    def streams(self) -> dict[str, StreamHandler]:
+        """The service's streaming methods by path."""
+        return {"/etcdserverpb.KV/RangeStream": async_stream(self.range_stream)}
+
+    def range(self, call: Call, payload: bytes) -> bytes | None:
+        """Answer a Range from the store."""
+        request = decode(rpc.RangeRequest, payload)
+        check_range(request)
+        if request.serializable or self._node.can_read:
+            return self._read(request)
+        self._node.read_later(call, lambda: self._read(request))
+        return None
+
+    def _read(self, request: rpc.RangeRequest) -> bytes:
+        return encode_range(self._header(self._store.revision), self._range(request))
+
+    def _range(self, request: rpc.RangeRequest) -> RangeResult:
+        if request.revision > 0:
+            self._check_revision(request.revision)
+        try:
+            return self._store.range(request, request.revision)
+        except KeyError:
+            raise Failure.COMPACTED.error() from None
+
+    def _check_revision(self, revision: int) -> None:
+        try:
+            self._store.check_revision(revision)
+        except FutureRevisionError:
+            raise Failure.FUTURE_REVISION.error() from None
+        except CompactedError:
+            raise Failure.COMPACTED.error() from None
+
+    def put(self, call: Call, payload: bytes) -> None:
+        """Propose a Put."""
+        request = decode(rpc.PutRequest, payload)
+        cost = PUT_OVERHEAD + len(request.key) + len(request.value)
+        self._quota.check(cost)
+        check_put(request)
+        self._node.check_size(payload)
+        self._node.propose(Command.PUT, payload, request, call)
+
+    def delete_range(self, call: Call, payload: bytes) -> None:
+        """Propose a DeleteRange."""
+        request = decode(rpc.DeleteRangeRequest, payload)
+        if not request.key:
+            raise Failure.EMPTY_KEY.error()
+        self._node.check_size(payload)
+        self._node.propose(Command.DELETE_RANGE, payload, request, call)
+
+    def txn(self, call: Call, payload: bytes) -> bytes | None:
+        """Run a transaction that only reads here; propose any other."""
+        request = decode(rpc.TxnRequest, payload)
+        self._quota.check(max(_put_cost(request.success), _put_cost(request.failure)))
+        check_txn(request, self._max_txn_ops)
+        if is_read_only(request):
+            if is_serializable(request) or self._node.can_read:
+                return self._node.applier.read_txn(request)
+            self._node.read_later(call, lambda: self._node.applier.read_txn(request))
+            return None
+        self._node.check_size(payload)
+        self._node.propose(Command.TXN, payload, request, call)
+        return None
+
+    def compact(self, call: Call, payload: bytes) -> None:
+        """Propose a compaction; a physical one is answered when the records are gone."""
+        request = decode(rpc.CompactionRequest, payload)
+        self._node.check_size(payload)
+        responder = _PhysicalCompaction(self._node, call) if request.physical else call
+        self._node.propose(Command.COMPACT, payload, request, responder)
+
+    async def range_stream(self, stream: AsyncStream) -> None:
+        """Answer a Range in chunks at one pinned revision."""
+        request = decode(rpc.RangeRequest, await stream.recv() or b"")
+        check_range(request)
+        _check_streamable(request)
+        if not request.serializable:
+            await self._node.read_barrier()
+        if request.revision > 0:
+            self._check_revision(request.revision)
+        revision = request.revision if request.revision > 0 else self._store.revision
+        header = self._header(self._store.revision)
+        if request.count_only:
+            await stream.send(_chunk(encode_range(header, self._range(request))))
+            return
+        await self._send_chunks(stream, request, revision, header)
+
+    async def _send_chunks(
+        self, stream: AsyncStream, request: rpc.RangeRequest, revision: int, header: bytes
+    ) -> None:
+        limit, sent = STREAM_FIRST_CHUNK, 0
+        page = rpc.RangeRequest()
+        page.CopyFrom(request)
+        while True:
+            left = request.limit - sent if request.limit > 0 else limit
+            page.limit = min(limit, left)
+            self._check_revision(revision)
+            result = self._store.range(page, revision)
+            sent += len(result.kvs)
+            if not result.more or (request.limit > 0 and sent >= request.limit):
+                more = RangeResult(result.kvs, result.more, sent + result.count - len(result.kvs))
+                await stream.send(_chunk(encode_range(header, more)))
+                return
+            size = sum(map(len, result.kvs))
+            await stream.send(_chunk(b"".join(result.kvs)))
+            page.key = rpc.RangeResponse.FromString(result.kvs[-1]).kvs[0].key + b"\x00"
+            if size < self._max_request_bytes // 2:
+                limit *= 2
+            elif size > self._max_request_bytes * 2:
+                limit = max(1, limit // 2)
+
+
+def _check_streamable(request: rpc.RangeRequest) -> None:
+    ascending = request.sort_order == rpc.RangeRequest.ASCEND
+    by_key = request.sort_target == rpc.RangeRequest.KEY
+    if request.sort_order != rpc.RangeRequest.NONE and not (ascending and by_key):
+        raise RpcError(Code.UNIMPLEMENTED, "RangeStream does not support custom sort orders")
+    filters = (
+        request.min_mod_revision,
+        request.max_mod_revision,
+        request.min_create_revision,
+        request.max_create_revision,
+    )
+    if any(filters):
+        raise RpcError(Code.UNIMPLEMENTED, "RangeStream does not support revision filters")
+
+
+def _chunk(response: bytes) -> bytes:
+    """A RangeStreamResponse around a RangeResponse."""
+    return b"\n" + varint(len(response)) + response
+
+
+def _put_cost(ops: Iterable[rpc.RequestOp]) -> int:
+    return sum(PUT_OVERHEAD + len(put.key) + len(put.value) for put in puts_of(ops))
+
+
+class _PhysicalCompaction:
+    """Answers a compaction once its records are removed."""
+
+    def __init__(self, node: Node, call: Call) -> None:
+        self._node = node
+        self._call = call
+        self._task: asyncio.Task[None] | None = None
+
+    def reply(self, message: bytes) -> None:
+        """The compaction is logically done: wait for the rest."""
+        self._task = asyncio.get_running_loop().create_task(self._finish(message))
+
+    async def _finish(self, message: bytes) -> None:
+        await self._node.swept()
+        self._call.reply(message)
+
+    def fail(self, code: int, message: str) -> None:
+        """Pass the refusal on."""
+        self._call.fail(code, message)

@@ -1,0 +1,203 @@
+"""The Maintenance service."""
+
+import asyncio
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+
+from pykvd.api.decode import decode
+from pykvd.errors import Code, Failure, RpcError
+from pykvd.logs import get_logger
+from pykvd.mvcc.hash import hash_all, hash_kv
+from pykvd.node.commands import Command
+from pykvd.node.node import Node
+from pykvd.node.quota import Quota
+from pykvd.pb import rpc_pb2 as rpc
+from pykvd.transport import AsyncStream, Call, StreamHandler, UnaryHandler, async_stream
+from pykvd.version import API_VERSION, STORAGE_VERSION
+
+#: etcd's size of a snapshot message, in bytes.
+SNAPSHOT_CHUNK = 32 * 1024
+
+_VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.\d+)?(?:[-+].*)?")
+_log = get_logger("maintenance")
+
+
+class MaintenanceService:
+    """Alarm, Status, Defragment, Hash, HashKV, Snapshot, MoveLeader, Downgrade."""
+
+    def __init__(self, node: Node, quota: Quota, *, scratch: Path) -> None:
+        self._node = node
+        self._backend = node.store.backend
+        self._quota = quota
+        self._scratch = scratch
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def unary(self) -> dict[str, UnaryHandler]:
+        """The service's unary methods by path."""
+        return {
+            "/etcdserverpb.Maintenance/Alarm": self.alarm,
+            "/etcdserverpb.Maintenance/Status": self.status,
+            "/etcdserverpb.Maintenance/Defragment": self.defragment,
+            "/etcdserverpb.Maintenance/Hash": self.hash,
+            "/etcdserverpb.Maintenance/HashKV": self.hash_kv,
+            "/etcdserverpb.Maintenance/MoveLeader": self.move_leader,
+            "/etcdserverpb.Maintenance/Downgrade": self.downgrade,
+        }
+
+    def streams(self) -> dict[str, StreamHandler]:
+        """The service's streaming methods by path."""
+        return {"/etcdserverpb.Maintenance/Snapshot": async_stream(self.snapshot)}
+
+    def alarm(self, call: Call, payload: bytes) -> None:
+        """Get, activate or deactivate alarms, through the log."""
+        request = decode(rpc.AlarmRequest, payload)
+        self._node.propose(Command.ALARM, payload, request, call)
+
+    def status(self, _call: Call, _payload: bytes) -> bytes:
+        """Tell how this member is."""
+        node = self._node
+        raft = node.raft.status()
+        response = rpc.StatusResponse(
+            version=API_VERSION,
+            dbSize=self._backend.size,
+            leader=node.leader,
+            raftIndex=raft.commit,
+            raftTerm=raft.term,
+            raftAppliedIndex=node.applied_index,
+            errors=self._errors(),
+            dbSizeInUse=self._backend.size_in_use,
+            isLearner=node.applier.members[node.member_id].is_learner,
+            storageVersion=STORAGE_VERSION,
+            dbSizeQuota=max(0, self._quota.limit),
+            downgradeInfo=rpc.DowngradeInfo(),
+        )
+        return self._header() + response.SerializeToString()
+
+    def _errors(self) -> list[str]:
+        errors = [] if self._node.leader else [Failure.NO_LEADER.text]
+        for member, kind in sorted(self._node.applier.alarms):
+            errors.append(f"memberID:{member} alarm:{rpc.AlarmType.Name(kind)} ")
+        return errors
+
+    def defragment(self, call: Call, _payload: bytes) -> None:
+        """Rewrite the file without its free pages; reads and writes go on meanwhile."""
+
+        async def work() -> None:
+            size = self._backend.size
+            await self._node.commit()
+            await self._backend.defragment()
+            _log.info("finished defragmenting", before=size, after=self._backend.size)
+            call.reply(b"")
+
+        self._run(call, work())
+
+    def hash(self, call: Call, _payload: bytes) -> None:
+        """Hash this member's whole file."""
+
+        async def work() -> None:
+            await self._node.commit()
+            number = await self._backend.read(hash_all)
+            response = rpc.HashResponse(hash=number)
+            call.reply(self._header() + response.SerializeToString())
+
+        self._run(call, work())
+
+    def hash_kv(self, call: Call, payload: bytes) -> None:
+        """Hash the key-value records up to a revision."""
+        request = decode(rpc.HashKVRequest, payload)
+        store = self._node.store
+        revision = request.revision or store.revision
+        compacted = store.compact_revision
+        if revision > store.revision:
+            raise Failure.FUTURE_REVISION.error()
+        if 0 < revision < compacted:
+            raise Failure.COMPACTED.error()
+
+        async def work() -> None:
+            await self._node.commit()
+            number = await self._backend.read(lambda env: hash_kv(env, revision, compacted))
+            response = rpc.HashKVResponse(
+                hash=number, compact_revision=compacted, hash_revision=revision
+            )
+            call.reply(self._header() + response.SerializeToString())
+
+        self._run(call, work())
+
+    async def snapshot(self, stream: AsyncStream) -> None:
+        """Stream a copy of the file, then its SHA-256."""
+        await stream.recv()
+        await self._node.commit()
+        directory = Path(tempfile.mkdtemp(prefix="snapshot-", dir=self._scratch))
+        try:
+            await self._backend.copy(directory / "copy")
+            with (directory / "copy" / "data.mdb").open("rb") as file:
+                await _send_file(stream, file)
+        finally:
+            shutil.rmtree(directory)
+
+    def move_leader(self, _call: Call, payload: bytes) -> bytes:
+        """Hand leadership over; the only voter can only keep it."""
+        request = decode(rpc.MoveLeaderRequest, payload)
+        if not self._node.is_leader:
+            raise Failure.NOT_LEADER.error()
+        if request.targetID != self._node.member_id:
+            raise Failure.BAD_TRANSFEREE.error()
+        return b""
+
+    def downgrade(self, _call: Call, payload: bytes) -> bytes:
+        """Check a version to downgrade to; there is none below ours that could take over."""
+        request = decode(rpc.DowngradeRequest, payload)
+        major, minor = (int(part) for part in API_VERSION.split(".")[:2])
+        match request.action:
+            case rpc.DowngradeRequest.VALIDATE | rpc.DowngradeRequest.ENABLE:
+                found = _VERSION.fullmatch(request.version)
+                if not found:
+                    raise Failure.BAD_DOWNGRADE_VERSION_FORMAT.error()
+                if (int(found[1]), int(found[2])) != (major, minor - 1):
+                    raise Failure.INVALID_DOWNGRADE_VERSION.error()
+                if request.action == rpc.DowngradeRequest.ENABLE:
+                    raise RpcError(Code.UNIMPLEMENTED, "pykvd: downgrade is not supported")
+                version = f"{major}.{minor - 1}"
+            case rpc.DowngradeRequest.CANCEL:
+                version = f"{major}.{minor}"
+            case _:
+                raise Failure.UNKNOWN_METHOD.error()
+        return self._header() + rpc.DowngradeResponse(version=version).SerializeToString()
+
+    def _header(self) -> bytes:
+        return self._node.header(self._node.store.revision)
+
+    def _run(self, call: Call, work: Coroutine[None, None, None]) -> None:
+        """Run slow work for a call; a failure is answered, and told in the log."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:  # noqa: BLE001  # whatever failed, the caller must hear
+                _log.error("maintenance work failed", error=str(error))
+                call.fail(Code.UNKNOWN, str(error))
+
+        task = asyncio.get_running_loop().create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _send_file(stream: AsyncStream, file: BinaryIO) -> None:
+    digest = sha256()
+    remaining = os.fstat(file.fileno()).st_size
+    while blob := file.read(SNAPSHOT_CHUNK):
+        digest.update(blob)
+        remaining -= len(blob)
+        await stream.send(_snapshot_message(remaining, blob))
+    await stream.send(_snapshot_message(0, digest.digest()))
+
+
+def _snapshot_message(remaining: int, blob: bytes) -> bytes:
+    response = rpc.SnapshotResponse(remaining_bytes=remaining, blob=blob, version=STORAGE_VERSION)
+    return response.SerializeToString()

@@ -1,0 +1,214 @@
+"""Apply: what a committed command does to the state machine.
+
+Synchronous and deterministic: the same entries give the same store, leases and alarms on every
+member. A command that is refused raises RpcError and has changed nothing.
+"""
+
+from collections.abc import Callable
+from struct import Struct
+
+from google.protobuf.message import Message
+
+from pykvd.cluster.membership import Member
+from pykvd.errors import Failure
+from pykvd.lease.lessor import MAX_TTL, Lessor
+from pykvd.mvcc.errors import CompactedError, FutureRevisionError
+from pykvd.mvcc.record import varint
+from pykvd.mvcc.store import Event, Store
+from pykvd.node import txn
+from pykvd.node.commands import Command
+from pykvd.node.header import HeaderEncoder
+from pykvd.node.validate import puts_of
+from pykvd.node.writes import Writer
+from pykvd.pb import rpc_pb2 as rpc
+
+_LEASE = Struct(">qq")
+_ID = Struct(">q")
+_ALARM = Struct(">QI")
+
+
+class Applier:
+    """The state machine.
+
+    `clock` gives monotonic seconds, for the clocks of leases. `notify(revision, events)` is told
+    of every change of keys, `compacted()` of every compaction.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        header: HeaderEncoder,
+        *,
+        min_lease_ttl: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self.store = store
+        self.lessor = Lessor()
+        self.alarms: set[tuple[int, int]] = set()
+        self.members: dict[int, Member] = {}
+        self.header = header
+        self.notify: Callable[[int, list[Event]], None] = lambda _revision, _events: None
+        self.compacted: Callable[[], None] = lambda: None
+        self._clock = clock
+        self._min_lease_ttl = min_lease_ttl
+        self._writer = Writer(store, self.lessor)
+        self._space_exceeded = False
+        self._corrupt = False
+        self._handlers: dict[Command, Callable[..., bytes]] = {
+            Command.PUT: self._put,
+            Command.DELETE_RANGE: self._delete_range,
+            Command.TXN: self._txn,
+            Command.COMPACT: self._compact,
+            Command.LEASE_GRANT: self._lease_grant,
+            Command.LEASE_REVOKE: self._lease_revoke,
+            Command.LEASE_CHECKPOINT: self._lease_checkpoint,
+            Command.ALARM: self._alarm,
+            Command.PUBLISH: self._publish,
+        }
+
+    def load(self) -> None:
+        """Fill leases, alarms and members from the store's tables; the store is loaded."""
+        backend = self.store.backend
+        for key, value in backend.table("lease"):
+            ttl, remaining = _LEASE.unpack(value)
+            self.lessor.grant(_ID.unpack(key)[0], ttl, 0.0, remaining)
+        for name, lease_id in self.store.lease_of.items():
+            if lease_id in self.lessor.leases:
+                self.lessor.attach(lease_id, name)
+        for key, _ in backend.table("alarm"):
+            self.alarms.add(_ALARM.unpack(key))
+        self._alarms_changed()
+        for _, value in backend.table("member"):
+            member = Member.decode(value)
+            self.members[member.id] = member
+
+    def apply(self, command: Command, request: Message) -> bytes:
+        """Run one command; returns the serialized response. Raises RpcError."""
+        if self._corrupt and command not in (Command.ALARM, Command.PUBLISH):
+            raise Failure.CORRUPT.error()
+        return self._handlers[command](request)
+
+    def _end(self) -> None:
+        events = self.store.end()
+        if events:
+            self.notify(self.store.revision, events)
+
+    # Keys
+
+    def _put(self, request: rpc.PutRequest) -> bytes:
+        if self._space_exceeded:
+            raise Failure.NO_SPACE.error()
+        self._writer.check_put(request)
+        self.store.begin()
+        previous = self._writer.put(request)
+        self._end()
+        return self.header(self.store.revision) + previous
+
+    def _delete_range(self, request: rpc.DeleteRangeRequest) -> bytes:
+        self.store.begin()
+        body = self._writer.delete_range(request)
+        self._end()
+        return self.header(self.store.revision) + body
+
+    def _txn(self, request: rpc.TxnRequest) -> bytes:
+        if self._space_exceeded and puts_of((*request.success, *request.failure)):
+            raise Failure.NO_SPACE.error()
+        planned = txn.plan(self.store, request)
+        txn.check_plan(self.store, planned, self._writer)
+        self.store.begin()
+        body = txn.run(self.store, planned, self._writer)
+        self._end()
+        return self.header(self.store.revision) + body
+
+    def read_txn(self, request: rpc.TxnRequest) -> bytes:
+        """Run a transaction that only reads, outside the log."""
+        planned = txn.plan(self.store, request)
+        txn.check_plan(self.store, planned, None)
+        return self.header(self.store.revision) + txn.run(self.store, planned, None)
+
+    def _compact(self, request: rpc.CompactionRequest) -> bytes:
+        try:
+            self.store.compact(request.revision)
+        except FutureRevisionError:
+            raise Failure.FUTURE_REVISION.error() from None
+        except CompactedError:
+            raise Failure.COMPACTED.error() from None
+        self.compacted()
+        return self.header(self.store.revision)
+
+    # Leases
+
+    def _lease_grant(self, request: rpc.LeaseGrantRequest) -> bytes:
+        if self._space_exceeded:
+            raise Failure.NO_SPACE.error()
+        if request.TTL > MAX_TTL:
+            raise Failure.LEASE_TTL_TOO_LARGE.error()
+        if request.ID in self.lessor.leases:
+            raise Failure.LEASE_EXISTS.error()
+        ttl = max(request.TTL, self._min_lease_ttl)
+        self.lessor.grant(request.ID, ttl, self._clock())
+        self._save_lease(request.ID)
+        identity = b"\x10" + varint(request.ID) + b"\x18" + varint(ttl)
+        return self.header(self.store.revision) + identity
+
+    def _save_lease(self, lease_id: int) -> None:
+        lease = self.lessor.leases[lease_id]
+        value = _LEASE.pack(lease.ttl, lease.remaining)
+        self.store.backend.set("lease", _ID.pack(lease_id), value)
+
+    def _lease_revoke(self, request: rpc.LeaseRevokeRequest) -> bytes:
+        if request.ID not in self.lessor.leases:
+            raise Failure.LEASE_NOT_FOUND.error()
+        keys = self.lessor.revoke(request.ID)
+        self.store.begin()
+        self._writer.delete(keys)
+        self._end()
+        self.store.backend.set("lease", _ID.pack(request.ID), None)
+        return self.header(self.store.revision)
+
+    def _lease_checkpoint(self, request: rpc.LeaseCheckpointRequest) -> bytes:
+        for checkpoint in request.checkpoints:
+            if checkpoint.ID in self.lessor.leases:
+                self.lessor.checkpoint(checkpoint.ID, checkpoint.remaining_TTL)
+                self._save_lease(checkpoint.ID)
+        return b""
+
+    # Alarms and members
+
+    def _alarm(self, request: rpc.AlarmRequest) -> bytes:
+        alarm = (request.memberID, request.alarm)
+        match request.action:
+            case rpc.AlarmRequest.GET:
+                wanted = (each for each in self.alarms if request.alarm in (rpc.NONE, each[1]))
+                shown = sorted(wanted)
+            case rpc.AlarmRequest.ACTIVATE if request.alarm != rpc.NONE:
+                self.alarms.add(alarm)
+                self.store.backend.set("alarm", _ALARM.pack(*alarm), b"")
+                shown = [alarm]
+            case rpc.AlarmRequest.DEACTIVATE if alarm in self.alarms:
+                self.alarms.remove(alarm)
+                self.store.backend.set("alarm", _ALARM.pack(*alarm), None)
+                shown = [alarm]
+            case _:
+                shown = []
+        self._alarms_changed()
+        members = [rpc.AlarmMember(memberID=each, alarm=kind) for each, kind in shown]  # type: ignore[arg-type]  # open enum
+        body = rpc.AlarmResponse(alarms=members).SerializeToString()
+        return self.header(self.store.revision) + body
+
+    def _alarms_changed(self) -> None:
+        kinds = {kind for _, kind in self.alarms}
+        self._space_exceeded = rpc.NOSPACE in kinds
+        self._corrupt = rpc.CORRUPT in kinds
+
+    def _publish(self, request: rpc.Member) -> bytes:
+        member = self.members.get(request.ID)
+        if member is None:
+            return b""
+        self.set_member(member.published(request.name, request.clientURLs))
+        return b""
+
+    def set_member(self, member: Member) -> None:
+        """Add or replace a member."""
+        self.members[member.id] = member
+        self.store.backend.set("member", member.id.to_bytes(8, "big"), member.encode())

@@ -1,0 +1,40 @@
+"""The space quota: refuses what would grow the store beyond it and raises the NOSPACE alarm."""
+
+from pykvd.errors import Failure
+from pykvd.logs import get_logger
+from pykvd.node.commands import Command
+from pykvd.node.node import NOBODY, Node
+from pykvd.pb import rpc_pb2 as rpc
+
+_log = get_logger("quota")
+
+
+class Quota:
+    """`limit` bytes of the store's file; 0 or less means none."""
+
+    def __init__(self, node: Node, limit: int) -> None:
+        self._node = node
+        self._backend = node.store.backend
+        self.limit = limit
+        self._raised = False
+
+    def check(self, cost: int) -> None:
+        """Raise NO_SPACE if a request of this cost does not fit; cost 0 always does."""
+        if not cost or self.limit <= 0 or self._backend.size + cost < self.limit:
+            return
+        self._raise_alarm()
+        raise Failure.NO_SPACE.error()
+
+    def _raise_alarm(self) -> None:
+        member = self._node.member_id
+        if (member, rpc.NOSPACE) in self._node.applier.alarms:
+            return
+        request = rpc.AlarmRequest(
+            memberID=member, action=rpc.AlarmRequest.ACTIVATE, alarm=rpc.NOSPACE
+        )
+        _log.warn(
+            "database space exceeded: compact, defragment, then disarm the alarm",
+            size=self._backend.size,
+            quota=self.limit,
+        )
+        self._node.propose(Command.ALARM, request.SerializeToString(), request, NOBODY)

@@ -1,0 +1,128 @@
+"""A member's directory: opened or made, with everything that a node starts from.
+
+<data-dir>/member/LOCK        held while a process uses the directory
+<data-dir>/member/wal/        the write-ahead log
+<data-dir>/member/db/<n>/     the store (LMDB), the snapshot that the log continues
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from struct import Struct
+
+from pykvd.cluster.membership import Member
+from pykvd.mvcc.backend import Backend
+from pykvd.mvcc.environment import Environment
+from pykvd.mvcc.store import Store
+from pykvd.raft import ConfState, HardState
+from pykvd.wal import DataDirLock, Metadata, Replay, Wal
+
+APPLIED = Struct(">QQ")
+APPLIED_KEY = b"applied"
+CONF_STATE_KEY = b"conf_state"
+
+
+class StorageMismatchError(Exception):
+    """The log and the store of a directory do not belong together; the text says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this member is, written once into the log's metadata."""
+
+    member_id: int
+    cluster_id: int
+
+    def encode(self) -> bytes:
+        """As JSON, so that a person with a hex dump can read it."""
+        return json.dumps({"member": self.member_id, "cluster": self.cluster_id}).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Identity":
+        """Read back what `encode` wrote."""
+        fields = json.loads(data)
+        return cls(fields["member"], fields["cluster"])
+
+
+@dataclass(slots=True)
+class Storage:
+    """An open directory. `replay` is the log behind `applied`, as (index, term)."""
+
+    lock: DataDirLock
+    identity: Identity
+    wal: Wal
+    replay: Replay
+    store: Store
+    backend: Backend
+    conf_state: ConfState
+    hard_state: HardState
+    applied: tuple[int, int]
+    fresh: bool
+
+
+def open_storage(
+    data_dir: Path,
+    wal_dir: Path | None,
+    *,
+    identity: Identity,
+    members: list[Member],
+    sync: bool,
+    post: Callable[[Callable[[], object]], object],
+    on_failure: Callable[[BaseException], None],
+) -> Storage:
+    """Open the directory; `identity` and `members` found a new one when it is empty.
+
+    Raises DataDirLocked when another process uses it, WalDamaged when the log cannot be trusted,
+    StorageMismatchError when log and store do not fit each other.
+    """
+    member_dir = data_dir / "member"
+    wal_dir = wal_dir or member_dir / "wal"
+    member_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    data_dir.chmod(0o700)
+    lock = DataDirLock(member_dir)
+    fresh = not Wal.exists(wal_dir)
+    if fresh:
+        _found(member_dir, wal_dir, identity, members, sync=sync)
+    wal, replay = Wal.open(wal_dir, sync=sync)
+    environment = Environment.open_latest(member_dir / "db", sync=sync)
+    backend = Backend(environment, post=post, on_failure=on_failure)
+    store = Store(backend)
+    store.load()
+    meta = dict(backend.table("meta"))
+    if APPLIED_KEY not in meta:
+        raise StorageMismatchError(
+            f"{wal_dir} holds a log, but {member_dir / 'db'} holds no store: restore a snapshot, "
+            "or remove the member and add it again with an empty directory"
+        )
+    applied_index, applied_term = APPLIED.unpack(meta[APPLIED_KEY])
+    state = replay.hard_state
+    return Storage(
+        lock=lock,
+        identity=Identity.decode(replay.metadata),
+        wal=wal,
+        replay=replay,
+        store=store,
+        backend=backend,
+        conf_state=ConfState.decode(meta[CONF_STATE_KEY]),
+        hard_state=HardState(state.term, state.vote, state.commit) if state else HardState(),
+        applied=(applied_index, applied_term),
+        fresh=fresh,
+    )
+
+
+def _found(
+    member_dir: Path, wal_dir: Path, identity: Identity, members: list[Member], *, sync: bool
+) -> None:
+    """Write the first state. The log comes last: with it the directory counts as founded."""
+    environment = Environment.open_latest(member_dir / "db", sync=sync)
+    voters = tuple(sorted(member.id for member in members))
+    meta: dict[tuple[str, bytes], bytes | None] = {
+        ("meta", APPLIED_KEY): APPLIED.pack(0, 0),
+        ("meta", CONF_STATE_KEY): ConfState(voters=voters).encode(),
+    }
+    for member in members:
+        meta["member", member.id.to_bytes(8, "big")] = member.encode()
+    environment.write([], [], meta)
+    environment.close()
+    Wal.create(wal_dir, Metadata(identity.encode()).data, sync=sync).close()

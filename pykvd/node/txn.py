@@ -1,0 +1,157 @@
+"""Transactions: validation, comparison, execution (api of etcd 3.6, KV.Txn).
+
+A transaction runs in three steps, so that nothing fails half way: all comparisons of all levels
+are decided on the state before it, then the operations that will run are checked, then they run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pykvd.errors import Failure
+from pykvd.mvcc.errors import CompactedError, FutureRevisionError
+from pykvd.mvcc.record import MAIN_SHIFT, parse, varint
+from pykvd.mvcc.store import RangeResult, Store
+from pykvd.node.header import revision_header
+from pykvd.node.writes import Writer
+from pykvd.pb.rpc_pb2 import (
+    Compare,
+    RequestOp,
+    TxnRequest,
+)
+
+# Comparison
+
+
+def _compares(result: int, difference: int) -> bool:
+    match result:
+        case Compare.EQUAL:
+            return difference == 0
+        case Compare.NOT_EQUAL:
+            return difference != 0
+        case Compare.GREATER:
+            return difference > 0
+        case Compare.LESS:
+            return difference < 0
+    return True
+
+
+Ordered = TypeVar("Ordered", int, bytes)
+
+
+def _order(left: Ordered, right: Ordered) -> int:
+    return (left > right) - (left < right)
+
+
+def _difference(store: Store, compare: Compare, key: bytes) -> int | None:
+    """How the key's state orders against the operand; None where nothing holds."""
+    found = store.index.find(key)
+    match compare.target:
+        case Compare.VALUE:
+            framed = store.get(key)
+            return None if framed is None else _order(parse(framed).value, compare.value)
+        case Compare.VERSION:
+            return _order(found[2] if found else 0, compare.version)
+        case Compare.CREATE:
+            return _order(found[1] if found else 0, compare.create_revision)
+        case Compare.MOD:
+            return _order(found[0] >> MAIN_SHIFT if found else 0, compare.mod_revision)
+        case Compare.LEASE:
+            return _order(store.lease_of.get(key, 0), compare.lease)
+    return 0
+
+
+def holds(store: Store, compare: Compare) -> bool:
+    """Whether a comparison holds now; over a range it must hold for every key."""
+    keys = list(store.index.keys(compare.key, compare.range_end))
+    # An empty range compares as a missing key does.
+    for key in keys or [compare.key]:
+        difference = _difference(store, compare, key)
+        if difference is None or not _compares(compare.result, difference):
+            return False
+    return True
+
+
+# Execution
+
+
+@dataclass(slots=True)
+class Plan:
+    """A transaction whose branch is decided; `nested` are the plans of its inner transactions."""
+
+    succeeded: bool
+    ops: Sequence[RequestOp]
+    nested: list["Plan"]
+
+
+def plan(store: Store, request: TxnRequest) -> Plan:
+    """Decide every comparison on the present state."""
+    succeeded = all(holds(store, compare) for compare in request.compare)
+    ops = request.success if succeeded else request.failure
+    nested = [plan(store, op.request_txn) for op in ops if op.HasField("request_txn")]
+    return Plan(succeeded, ops, nested)
+
+
+def check_plan(store: Store, planned: Plan, writer: Writer | None) -> None:
+    """Raise the API's error if an operation that will run cannot."""
+    nested = iter(planned.nested)
+    for op in planned.ops:
+        match op.WhichOneof("request"):
+            case "request_range":
+                _check_revision(store, op.request_range.revision)
+            case "request_put":
+                assert writer
+                writer.check_put_in_txn(op.request_put)
+            case "request_txn":
+                check_plan(store, next(nested), writer)
+
+
+def _check_revision(store: Store, revision: int) -> None:
+    if revision == 0:
+        return
+    try:
+        store.check_revision(revision)
+    except FutureRevisionError:
+        raise Failure.FUTURE_REVISION.error() from None
+    except CompactedError:
+        raise Failure.COMPACTED.error() from None
+
+
+def encode_range(header: bytes, result: RangeResult) -> bytes:
+    """A RangeResponse out of stored bytes."""
+    parts = [header, *result.kvs]
+    if result.more:
+        parts.append(b"\x18\x01")
+    if result.count:
+        parts.append(b" " + varint(result.count))
+    return b"".join(parts)
+
+
+def run(store: Store, planned: Plan, writer: Writer | None) -> bytes:
+    """Run the decided operations; returns the TxnResponse without its header."""
+    nested = iter(planned.nested)
+    responses = []
+    for op in planned.ops:
+        match op.WhichOneof("request"):
+            case "request_range":
+                result = store.range(op.request_range, op.request_range.revision)
+                number, body = 1, encode_range(_op_header(store), result)
+            case "request_put":
+                assert writer
+                previous = writer.put(op.request_put)
+                number, body = 2, _op_header(store) + previous
+            case "request_delete_range":
+                assert writer
+                deleted = writer.delete_range(op.request_delete_range)
+                number, body = 3, _op_header(store) + deleted
+            case _:
+                # etcd leaves the header of an inner transaction present and empty.
+                number, body = 4, b"\n\x00" + run(store, next(nested), writer)
+        inner = bytes((number << 3 | 2,)) + varint(len(body)) + body
+        responses.append(b"\x1a" + varint(len(inner)) + inner)
+    succeeded = b"\x10\x01" if planned.succeeded else b""
+    return succeeded + b"".join(responses)
+
+
+def _op_header(store: Store) -> bytes:
+    return revision_header(store.revision + store.changed)

@@ -1,0 +1,57 @@
+"""The server as a process of its own: signals, exit codes, the event loop."""
+
+import asyncio
+import gc
+import signal
+import sys
+
+import uvloop
+
+from pykvd.config import Config
+from pykvd.embed import Server, UnsupportedClusterError
+from pykvd.logs import get_logger
+from pykvd.node.storage import StorageMismatchError
+from pykvd.version import API_VERSION, VERSION
+from pykvd.wal import WalError
+
+#: Threads come back from the disk while the loop is busy: they should not wait 5 ms for it.
+SWITCH_INTERVAL_S = 0.0005
+
+_log = get_logger()
+
+
+def run(config: Config) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    _log.info("starting pykvd", version=VERSION, api_version=API_VERSION)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(config))
+
+
+async def _serve(config: Config) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = Server(config)
+    try:
+        await server.start()
+    except (OSError, WalError, StorageMismatchError, UnsupportedClusterError) as error:
+        _log.fatal("failed to start", error=str(error))
+        return 1
+    # What start-up made lives as long as the process: no collection need look at it again.
+    gc.collect()
+    gc.freeze()
+    waiting = [loop.create_task(server.wait_failed()), loop.create_task(stop.wait())]
+    failed, _ = waiting
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    if failed.done():
+        _log.fatal("storage failed", error=str(failed.result()))
+        await server.stop()
+        return 1
+    _log.info("received signal; shutting down")
+    for task in waiting:
+        task.cancel()
+    await server.stop()
+    _log.info("stopped")
+    return 0
