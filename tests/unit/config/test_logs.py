@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -61,10 +62,14 @@ def test_levels(tmp_path: Path) -> None:
 
 def test_the_timestamp_is_utc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "log"
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
     with open_log(outputs=[str(path)]):
         record = logging.LogRecord(f"{ROOT}.x", logging.INFO, __file__, 1, "m", None, None)
         record.created = 1_700_000_000.000001
         logging.getLogger(record.name).handle(record)
+    monkeypatch.undo()
+    time.tzset()
     assert lines(path)[0]["ts"] == "2023-11-14T22:13:20.000001Z"
 
 
