@@ -1,0 +1,193 @@
+"""The programs under test: started on free ports with an empty data directory, and ended again."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.closed_loop import close_all
+from benchmarks.connection import Connection, call, connect
+from benchmarks.errors import BenchmarkError, CallError
+from benchmarks.headers import Method
+from benchmarks.messages import framed
+from pykvd.pb import rpc_pb2
+
+_READY_SECONDS = 120.0
+_STOP_SECONDS = 30.0
+_RETRY_SECONDS = 0.005
+_QUOTA_BYTES = 8 << 30  # no workload shall meet the quota
+_LOG_TAIL = 2000
+
+# Makes a command line from the client port, the peer port and the data directory.
+Command = Callable[[int, int, Path], list[str]]
+
+
+def _etcd_flags(client_port: int, peer_port: int, data: Path) -> list[str]:
+    client, peer = f"http://127.0.0.1:{client_port}", f"http://127.0.0.1:{peer_port}"
+    return [
+        "--name=benchmark",
+        f"--data-dir={data}",
+        f"--listen-client-urls={client}",
+        f"--advertise-client-urls={client}",
+        f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}",
+        f"--initial-cluster=benchmark={peer}",
+        f"--quota-backend-bytes={_QUOTA_BYTES}",
+        "--log-level=error",
+    ]
+
+
+def _pykvd(client_port: int, peer_port: int, data: Path) -> list[str]:
+    return [sys.executable, "-m", "pykvd", *_etcd_flags(client_port, peer_port, data)]
+
+
+def _etcd(client_port: int, peer_port: int, data: Path) -> list[str]:
+    return ["etcd", "--logger=zap", *_etcd_flags(client_port, peer_port, data)]
+
+
+def _empty(client_port: int, peer_port: int, data: Path) -> list[str]:  # noqa: ARG001
+    return [sys.executable, "-m", "benchmarks.responder", str(client_port)]
+
+
+COMMANDS: dict[str, Command] = {"pykvd": _pykvd, "etcd": _etcd, "empty": _empty}
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Resident bytes of a server: all, and without the pages of files that it maps."""
+
+    total: int
+    anonymous: int
+
+
+class Server:
+    """One program under test with its data directory; `start` may follow `stop`."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self.name = name
+        self.port = _free_port()
+        self._command = COMMANDS[name](self.port, _free_port(), directory / "data")
+        self._log = directory / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> float:
+        """Start the program; returns the seconds until it answered its first Range.
+
+        Raises BenchmarkError when it exits or does not answer in two minutes.
+        """
+        begin = time.monotonic()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        asyncio.run(self._first_range(begin + _READY_SECONDS))
+        return time.monotonic() - begin
+
+    def stop(self) -> None:
+        """End the program with SIGTERM, or SIGKILL when it does not obey."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def check(self) -> None:
+        """Raise BenchmarkError, with the end of its log, when the program has exited."""
+        if self._process is None or self._process.poll() is not None:
+            tail = self._log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
+            code = self._process.returncode if self._process else "never started"
+            raise BenchmarkError(f"{self.name} is gone ({code}):\n{tail}")
+
+    def memory(self) -> Memory:
+        """Resident memory of the process and its children, from /proc."""
+        assert self._process is not None
+        total = anonymous = 0
+        for pid in _family(self._process.pid):
+            fields = dict(
+                line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+            )
+            total += _kilobytes(fields["VmRSS"])
+            anonymous += _kilobytes(fields["RssAnon"])
+        return Memory(total, anonymous)
+
+    async def _first_range(self, deadline: float) -> None:
+        method = Method("/etcdserverpb.KV/Range", f"127.0.0.1:{self.port}")
+        message = framed(rpc_pb2.RangeRequest(key=b"any"))
+        error: Exception | None = None
+        while time.monotonic() < deadline:
+            self.check()
+            connections: list[Connection] = []
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    connections.append(await connect(self.port))
+                    await call(connections[0], method, message)
+                return
+            except (OSError, CallError) as failure:
+                error = failure
+                await asyncio.sleep(_RETRY_SECONDS)
+            finally:
+                close_all(connections)
+        raise BenchmarkError(f"{self.name} did not answer in time: {error}")
+
+
+@contextmanager
+def fresh_server(name: str, data_root: Path) -> Iterator[Server]:
+    """A server that is not started yet; afterwards it is ended and its data is removed."""
+    directory = Path(tempfile.mkdtemp(prefix=f"benchmark-{name}-", dir=data_root))
+    server = Server(name, directory)
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def version(name: str) -> str:
+    """The version of a program, or the reason why there is none."""
+    commands: dict[str, Sequence[str]] = {
+        "etcd": ["etcd", "--version"],
+        "pykvd": [sys.executable, "-m", "pykvd", "--version"],
+    }
+    if name not in commands:
+        return name
+    try:
+        done = subprocess.run(
+            commands[name], check=False, capture_output=True, text=True, timeout=20
+        )
+    except OSError as error:
+        return str(error)
+    lines = (done.stdout or done.stderr).strip().splitlines()
+    return lines[0] if lines else f"exit status {done.returncode}"
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _family(pid: int) -> list[int]:
+    family = [pid]
+    for task in os.listdir(f"/proc/{pid}/task"):
+        children = Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+        for child in children:
+            family += _family(int(child))
+    return family
+
+
+def _kilobytes(field: str) -> int:
+    number, unit = field.split()
+    assert unit == "kB"
+    return int(number) * 1024

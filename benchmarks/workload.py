@@ -1,0 +1,68 @@
+"""What a workload is, which row of the table it fills, and what the row must show."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from benchmarks.closed_loop import Outcome, Share
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table: a headline figure and its target as the ratio pykvd / etcd.
+
+    `unit` is that of the headline. Where higher is better the ratio must be at least `target`,
+    otherwise at most. `p99_target` bounds the ratio of the 99th percentiles as well.
+    """
+
+    name: str
+    about: str
+    unit: str
+    higher_is_better: bool
+    target: float | None = None
+    p99_target: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What one round measured for a row; the percentiles are in milliseconds."""
+
+    value: float
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Load that generator processes make together on a running server.
+
+    Each process awaits `run` with its share. `needs_keys` asks for the keys of
+    `benchmarks.workloads.dataset` to be there first.
+    """
+
+    row: Row
+    run: Callable[[Share], Awaitable[Outcome]]
+    single_process: bool = False
+    needs_keys: bool = False
+
+    def figures(self, outcome: Outcome, seconds: float) -> Figures:
+        """The row's figures for what all processes counted in `seconds`."""
+        p50, p99 = (outcome.latencies.percentile(percent) / 1e6 for percent in (50, 99))
+        rate = outcome.count / seconds
+        return Figures(rate if self.row.higher_is_better else p50, p50, p99)
+
+
+def throughput_row(
+    name: str,
+    about: str,
+    *,
+    unit: str = "calls/s",
+    target: float = 1.5,
+    p99_target: float | None = 1.0,
+) -> Row:
+    """A row that compares rates: at least 1.5 times etcd's, with a p99 that is no worse."""
+    return Row(name, about, unit, True, target, p99_target)
+
+
+def latency_row(name: str, about: str) -> Row:
+    """A row that compares the median latency of a single caller: at most 1.1 times etcd's."""
+    return Row(name, about, "ms p50", False, 1.1)

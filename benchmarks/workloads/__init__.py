@@ -1,0 +1,21 @@
+"""Everything that is measured under load, in the order in which it runs."""
+
+from benchmarks.workload import Workload
+from benchmarks.workloads.lease import LEASE_WORKLOADS
+from benchmarks.workloads.mixed import MIXED_WORKLOADS
+from benchmarks.workloads.put import PUT_WORKLOADS
+from benchmarks.workloads.ranges import RANGE_WORKLOADS
+from benchmarks.workloads.txn import TXN_WORKLOADS
+from benchmarks.workloads.watch import WATCH_WORKLOADS
+
+# Writes come first, on a small store; leases last, because those granted stay.
+WORKLOADS: tuple[Workload, ...] = (
+    *PUT_WORKLOADS,
+    *TXN_WORKLOADS,
+    *WATCH_WORKLOADS,
+    *RANGE_WORKLOADS,
+    *MIXED_WORKLOADS,
+    *LEASE_WORKLOADS,
+)
+
+BY_NAME = {workload.row.name: workload for workload in WORKLOADS}
