@@ -16,6 +16,7 @@ from pykvctl.errors import (
     UnknownCommandError,
 )
 from pykvctl.options.command import Command, Group, Line, find
+from pykvctl.options.usage import usage_text
 from pykvctl.session import Session
 from pykvctl.streams import Streams, encode
 
@@ -77,6 +78,4 @@ def _run_command(command: Command, line: Line, session: Session) -> int:
 
 def show_usage(streams: Streams, path: list[str], node: Command | Group) -> None:
     """Write the usage text of a command to standard output."""
-    from pykvctl.options.usage import usage_text
-
     streams.write(encode(usage_text(ROOT, path, node, API_VERSION)))

@@ -15,7 +15,7 @@ from pykvctl.endpoints import Endpoint
 from pykvctl.errors import RequestError
 from pykvctl.methods import AUTHENTICATE, Method, Req, Resp
 from pykvctl.options.global_flags import GlobalFlags
-from pykvctl.transport import SEND_LIMIT_BYTES, TlsFiles, open_channel, uses_tls
+from pykvctl.transport import SEND_LIMIT_BYTES, TlsFiles, open_channel, read_tls_files, uses_tls
 from pykvd.pb import rpc_pb2 as rpc
 
 Metadata = tuple[tuple[str, str], ...]
@@ -39,13 +39,14 @@ class Client:
         self,
         endpoints: list[Endpoint],
         flags: GlobalFlags,
-        files: TlsFiles,
         credentials: tuple[str, str] | None,
         on_failure: Callable[[str, str, RequestError], None],
+        *,
+        files: TlsFiles | None = None,
     ) -> None:
         self.endpoints = endpoints
         self._flags = flags
-        self._files = files
+        self._files = files if files is not None else read_tls_files(flags)
         self._credentials = credentials
         self._on_failure = on_failure
         self._send_limit = flags.max_request_bytes or SEND_LIMIT_BYTES
@@ -56,7 +57,7 @@ class Client:
     def only(self, endpoint: Endpoint) -> "Client":
         """A client with the same settings for one endpoint."""
         client = Client(
-            [endpoint], self._flags, self._files, self._credentials, self._on_failure
+            [endpoint], self._flags, self._credentials, self._on_failure, files=self._files
         )
         client._channels = self._channels
         client._token = self._token
@@ -109,21 +110,19 @@ class Client:
         if len(data) > self._send_limit:
             raise RequestError(
                 "ResourceExhausted",
-                "trying to send message larger than max "
-                f"({len(data)} vs. {self._send_limit})",
+                f"trying to send message larger than max ({len(data)} vs. {self._send_limit})",
             )
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         failures = 0
         while True:
-            call = self._channel().unary_unary(
+            call: Callable[..., Resp] = self._channel().unary_unary(
                 method.path, response_deserializer=method.response.FromString
             )
             left = None if deadline is None else deadline - time.monotonic()
             try:
                 if left is not None and left <= 0:
                     raise RequestError("DeadlineExceeded", "context deadline exceeded")
-                answer: Resp = call(data, timeout=left, metadata=self._metadata())
-                return answer
+                return call(data, timeout=left, metadata=self._metadata())
             except grpc.RpcError as error:
                 failure = self._failure(error)
                 if not self._may_retry(method, error, failure):

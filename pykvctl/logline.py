@@ -4,7 +4,9 @@ import json
 from datetime import UTC, datetime
 
 
-def log_line(level: str, message: str, *, logger: str = "", caller: str = "", **fields: object) -> str:
+def log_line(
+    level: str, message: str, *, logger: str = "", caller: str = "", **fields: object
+) -> str:
     """One line: level, ts, logger, caller, msg, then `fields` in their order (`_` becomes `-`)."""
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     line: dict[str, object] = {"level": level, "ts": stamp}

@@ -1,6 +1,7 @@
 """Questions that must not be echoed."""
 
 import termios
+
 from pykvctl.streams import Streams
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pykvctl.endpoints import Endpoint, parse_endpoints
 from pykvctl.errors import (
     BadArgumentsError,
     CommandError,
@@ -16,6 +17,7 @@ from pykvctl.errors import (
     RequestError,
 )
 from pykvctl.gotext.durations import SECOND
+from pykvctl.logline import log_line
 from pykvctl.options.global_flags import (
     GLOBAL_OPTIONS,
     GlobalFlags,
@@ -27,11 +29,11 @@ from pykvctl.options.global_flags import (
 )
 from pykvctl.options.values import FlagType
 from pykvctl.output import Printer, make_printer
+from pykvctl.prompt import read_password
 from pykvctl.streams import Streams
 
 if TYPE_CHECKING:
     from pykvctl.client import Client
-    from pykvctl.endpoints import Endpoint
 
 LOGGER = "etcd-client"
 
@@ -76,9 +78,7 @@ class Session:
             )
             raise ReportedError from None
         for variable in unrecognized(self.environ, known=self.quiet_variables):
-            self.log(
-                "warn", "unrecognized environment variable", environment_variable=variable
-            )
+            self.log("warn", "unrecognized environment variable", environment_variable=variable)
         flags = from_flags({**values, **self.given})
         if flags.debug:
             self._show(flags)
@@ -96,10 +96,8 @@ class Session:
         return make_printer(self.flags.write_out, self.streams, hex_bytes=self.flags.hex)
 
     @cached_property
-    def endpoints(self) -> "list[Endpoint]":
+    def endpoints(self) -> list[Endpoint]:
         """The endpoints of the flag or its variable."""
-        from pykvctl.endpoints import parse_endpoints
-
         if self.flags.discovery_srv:
             raise CommandError("DNS discovery is not available in this version")
         return parse_endpoints(self.flags.endpoints)
@@ -118,13 +116,12 @@ class Session:
                 raise BadArgumentsError(f"empty string is passed to --{name} option")
         credentials = self._credentials()
         assert self.printer is not None
-        from pykvctl.client import Client
-        from pykvctl.transport import read_tls_files
+        # Importing gRPC takes 40 ms, which argument errors and help should not have to wait for.
+        from pykvctl.client import Client  # noqa: PLC0415
 
-        files = read_tls_files(flags)
         if not self.endpoints:
             raise CommandError("etcdclient: no available endpoints", ExitCode.BAD_CONNECTION)
-        client = Client(self.endpoints, flags, files, credentials, self._log_failure)
+        client = Client(self.endpoints, flags, credentials, self._log_failure)
         self._client = client
         try:
             client.authenticate(flags.dial_timeout / SECOND)
@@ -141,15 +138,11 @@ class Session:
         if flags.password:
             name, password = flags.user, flags.password
         elif not has_password:
-            from pykvctl.prompt import read_password
-
             password = read_password(self.streams, "Password: ")
         return (name, password) if name and password else None
 
     def log(self, level: str, message: str, **fields: object) -> None:
         """Write a log line to standard error."""
-        from pykvctl.logline import log_line
-
         self.streams.error_line(log_line(level, message, **fields))  # type: ignore[arg-type]
 
     def _log_failure(self, method: str, peer: str, error: RequestError) -> None:

@@ -37,8 +37,7 @@ def read_tls_files(flags: GlobalFlags) -> TlsFiles:
     """Read the files that the flags name; BadArgumentsError as etcdctl words it."""
     if bool(flags.cert) != bool(flags.key):
         raise BadArgumentsError(
-            "KeyFile and CertFile must both be present"
-            f"[key: {flags.key}, cert: {flags.cert}]"
+            f"KeyFile and CertFile must both be present[key: {flags.key}, cert: {flags.cert}]"
         )
     return TlsFiles(_read(flags.cacert), _read(flags.key), _read(flags.cert))
 
@@ -63,7 +62,7 @@ def uses_tls(endpoint: Endpoint, flags: GlobalFlags, files: TlsFiles) -> bool:
 
 def open_channel(endpoint: Endpoint, flags: GlobalFlags, files: TlsFiles) -> grpc.Channel:
     """A channel to one endpoint; nothing is dialled until the first call."""
-    options = [
+    options: list[tuple[str, int | str]] = [
         ("grpc.enable_http_proxy", 0),
         # Sizes sent are checked by the client, which words the refusal.
         ("grpc.max_send_message_length", -1),

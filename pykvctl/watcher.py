@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
 from types import TracebackType
+from typing import Self
 
 import grpc
 
@@ -112,7 +113,7 @@ class WatchStream:
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch-stream", daemon=True)
 
-    def __enter__(self) -> "WatchStream":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

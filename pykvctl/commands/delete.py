@@ -2,20 +2,18 @@
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 import click
 
 from pykvctl.commands.get import check_range_flags
 from pykvctl.errors import BadArgumentsError
 from pykvctl.gotext.quoting import quote
+from pykvctl.methods import DELETE_RANGE
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import BOOL
 from pykvctl.ranges import key_range
 from pykvctl.session import Session
-
-if TYPE_CHECKING:
-    from pykvd.pb import rpc_pb2 as rpc
+from pykvd.pb import rpc_pb2 as rpc
 
 # A range that was not asked for by a flag may be a mistake: two keys meant, a whole range deleted.
 SECOND_THOUGHTS_S = 2
@@ -23,10 +21,8 @@ SECOND_THOUGHTS_S = 2
 
 def delete_request(
     args: list[str], *, prefix: bool, from_key: bool, prev_kv: bool
-) -> "rpc.DeleteRangeRequest":
+) -> rpc.DeleteRangeRequest:
     """The request that the arguments and flags of del describe."""
-    from pykvd.pb import rpc_pb2 as rpc
-
     if not 1 <= len(args) <= 2:
         raise BadArgumentsError(
             "del command needs one argument as key and an optional argument as range_end"
@@ -45,14 +41,19 @@ def delete_request(
 @flag("--prefix", type=BOOL, default=False, help="Delete keys with matching prefix")
 @flag("--from-key", type=BOOL, default=False, help="Delete keys greater than or equal to the key")
 @flag("--prev-kv", type=BOOL, default=False, help="Print the deleted pairs")
-@flag("--range", type=BOOL, default=False, help="Delete a range without a delay")
+@flag("--range", "is_range", type=BOOL, default=False, help="Delete a range without a delay")
 @click.pass_obj
 def delete(
-    session: Session, args: list[str], range: bool, prefix: bool, from_key: bool, prev_kv: bool  # noqa: A002
+    session: Session,
+    args: list[str],
+    is_range: bool,
+    prefix: bool,
+    from_key: bool,
+    prev_kv: bool,
 ) -> None:
     """Delete pairs and print how many."""
     request = delete_request(args, prefix=prefix, from_key=from_key, prev_kv=prev_kv)
-    if len(args) > 1 and not range:
+    if len(args) > 1 and not is_range:
         session.streams.error_line(
             f"Warning: Keys between {quote(args[0])} and {quote(args[1])} will be deleted. "
             f"Please interrupt the command within next {SECOND_THOUGHTS_S} seconds to cancel. "
@@ -60,6 +61,5 @@ def delete(
         )
         time.sleep(SECOND_THOUGHTS_S)
     client = session.client
-    from pykvctl.methods import DELETE_RANGE
 
     session.printer.delete(client.unary(DELETE_RANGE, request, session.timeout_s))

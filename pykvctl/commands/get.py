@@ -1,22 +1,27 @@
 """get: read keys."""
 
 import os
-from typing import TYPE_CHECKING
 
 import click
 
 from pykvctl.errors import BadArgumentsError, CommandError, ExitCode
 from pykvctl.gotext.quoting import quote
+from pykvctl.methods import RANGE
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import BOOL, INT, STRING
 from pykvctl.ranges import key_range
 from pykvctl.session import Session
+from pykvd.pb import rpc_pb2 as rpc
 
-if TYPE_CHECKING:
-    from pykvd.pb import rpc_pb2 as rpc
-
-_ORDERS = {"": 0, "ASCEND": 1, "DESCEND": 2}
-_TARGETS = {"": 0, "KEY": 0, "VERSION": 1, "CREATE": 2, "MODIFY": 3, "VALUE": 4}
+_ORDERS = {"": "NONE", "ASCEND": "ASCEND", "DESCEND": "DESCEND"}
+_TARGETS = {
+    "": "KEY",
+    "KEY": "KEY",
+    "VERSION": "VERSION",
+    "CREATE": "CREATE",
+    "MODIFY": "MOD",
+    "VALUE": "VALUE",
+}
 
 
 def check_range_flags(args: list[str], *, prefix: bool, from_key: bool) -> None:
@@ -27,8 +32,7 @@ def check_range_flags(args: list[str], *, prefix: bool, from_key: bool) -> None:
         )
     if len(args) > 1 and (prefix or from_key):
         raise BadArgumentsError(
-            "too many arguments, only accept one argument when "
-            "`--prefix` or `--from-key` is set"
+            "too many arguments, only accept one argument when `--prefix` or `--from-key` is set"
         )
 
 
@@ -48,10 +52,8 @@ def range_request(
     max_create_rev: int,
     min_mod_rev: int,
     max_mod_rev: int,
-) -> "rpc.RangeRequest":
+) -> rpc.RangeRequest:
     """The request that the arguments and flags of get describe."""
-    from pykvd.pb import rpc_pb2 as rpc
-
     if not args:
         raise BadArgumentsError(
             "get command needs one argument as key and an optional argument as range_end"
@@ -85,10 +87,8 @@ def range_request(
     )
 
 
-def _sorting(order: str, sort_by: str) -> "tuple[rpc.RangeRequest.SortOrder, rpc.RangeRequest.SortTarget]":
-    """Order and target; a target without an order sorts ascending."""
-    from pykvd.pb import rpc_pb2 as rpc
-
+def _sorting(order: str, sort_by: str) -> tuple[str, str]:
+    """Names of order and target; a target without an order sorts ascending."""
     direction = _ORDERS.get(order.upper())
     if direction is None:
         raise CommandError(f"bad sort order {order}", ExitCode.BAD_FEATURE)
@@ -96,27 +96,31 @@ def _sorting(order: str, sort_by: str) -> "tuple[rpc.RangeRequest.SortOrder, rpc
     if target is None:
         raise CommandError(f"bad sort target {sort_by}", ExitCode.BAD_FEATURE)
     if sort_by and not order:
-        direction = _ORDERS["ASCEND"]
+        direction = "ASCEND"
     # Keys come in ascending order by themselves; unsorted reads spare the server the work.
-    if target == _TARGETS["KEY"] and direction == _ORDERS["ASCEND"]:
-        direction = _ORDERS[""]
-    return rpc.RangeRequest.SortOrder.Name(direction), rpc.RangeRequest.SortTarget.Name(target)
+    if (direction, target) == ("ASCEND", "KEY"):
+        direction = "NONE"
+    return direction, target
 
 
 def _check_bounds(name: str, low: int, high: int) -> None:
     if high and low > high:
-        raise CommandError(
-            f"getMin{name}(={low}) > getMax{name}(={high})", ExitCode.BAD_FEATURE
-        )
+        raise CommandError(f"getMin{name}(={low}) > getMax{name}(={high})", ExitCode.BAD_FEATURE)
 
 
-@command("get", usage="get [options] <key> [range_end]", short_help="Gets the key or a range of keys")
+@command(
+    "get", usage="get [options] <key> [range_end]", short_help="Gets the key or a range of keys"
+)
 @flag("--consistency", type=STRING, default="l", help="Linearizable(l) or Serializable(s)")
 @flag("--order", type=STRING, default="", help="Order of results; ASCEND or DESCEND")
-@flag("--sort-by", type=STRING, default="", help="Sort target; CREATE, KEY, MODIFY, VALUE or VERSION")
+@flag(
+    "--sort-by", type=STRING, default="", help="Sort target; CREATE, KEY, MODIFY, VALUE or VERSION"
+)
 @flag("--limit", type=INT, default=0, help="Maximum number of results")
 @flag("--prefix", type=BOOL, default=False, help="Get keys with matching prefix")
-@flag("--from-key", type=BOOL, default=False, help="Get keys greater than or equal to the given key")
+@flag(
+    "--from-key", type=BOOL, default=False, help="Get keys greater than or equal to the given key"
+)
 @flag("--rev", type=INT, default=0, help="Read at this revision of the store")
 @flag("--keys-only", type=BOOL, default=False, help="Get only the keys")
 @flag("--count-only", type=BOOL, default=False, help="Get only the count")
@@ -126,11 +130,10 @@ def _check_bounds(name: str, low: int, high: int) -> None:
 @flag("--min-mod-rev", type=INT, default=0, help="Lowest revision of the last change")
 @flag("--max-mod-rev", type=INT, default=0, help="Highest revision of the last change")
 @click.pass_obj
-def get(session: Session, args: list[str], print_value_only: bool, **flags: object) -> None:
+def get(session: Session, /, args: list[str], print_value_only: bool, **flags: object) -> None:
     """Read pairs and print them."""
     request = range_request(args, **flags)  # type: ignore[arg-type]
     client = session.client
-    from pykvctl.methods import RANGE
 
     answer = client.unary(RANGE, request, session.timeout_s)
     printer = session.printer

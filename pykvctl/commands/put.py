@@ -1,18 +1,17 @@
 """put: write a key."""
 
 import os
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import click
 
 from pykvctl.errors import BadArgumentsError
 from pykvctl.gotext.numbers import parse_int
+from pykvctl.methods import PUT
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import BOOL, STRING
 from pykvctl.session import Session
-
-if TYPE_CHECKING:
-    from pykvd.pb import rpc_pb2 as rpc
+from pykvd.pb import rpc_pb2 as rpc
 
 
 def put_request(
@@ -23,18 +22,14 @@ def put_request(
     prev_kv: bool,
     ignore_value: bool,
     ignore_lease: bool,
-) -> "rpc.PutRequest":
+) -> rpc.PutRequest:
     """The request that the arguments and flags of put describe; a missing value is read."""
-    from pykvd.pb import rpc_pb2 as rpc
-
     missing = "put command needs 1 argument and input from stdin or 2 arguments"
     if not args:
         raise BadArgumentsError(missing)
     if ignore_value:
         if len(args) > 1:
-            raise BadArgumentsError(
-                "put command needs only 1 argument when 'ignore-value' is set"
-            )
+            raise BadArgumentsError("put command needs only 1 argument when 'ignore-value' is set")
         value = b""
     elif len(args) > 1:
         value = os.fsencode(args[1])
@@ -68,10 +63,9 @@ def put_request(
 @flag("--ignore-value", type=BOOL, default=False, help="Keep the current value")
 @flag("--ignore-lease", type=BOOL, default=False, help="Keep the current lease")
 @click.pass_obj
-def put(session: Session, args: list[str], **flags: object) -> None:
+def put(session: Session, /, args: list[str], **flags: object) -> None:
     """Write a pair."""
     request = put_request(args, session.streams.stdin, **flags)  # type: ignore[arg-type]
     client = session.client
-    from pykvctl.methods import PUT
 
     session.printer.put(client.unary(PUT, request, session.timeout_s))

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -23,12 +23,10 @@ from pykvctl.options.parser import FlagSet, parse_flags
 from pykvctl.options.values import BOOL, INT
 from pykvctl.ranges import prefix_end
 from pykvctl.session import Session
+from pykvctl.watcher import Watch, WatchStream, WatchUpdate
 from pykvctl.words import split_words
-
-if TYPE_CHECKING:
-    from pykvctl.watcher import Watch, WatchStream, WatchUpdate
-    from pykvd.pb import kv_pb2 as kvpb
-    from pykvd.pb import rpc_pb2 as rpc
+from pykvd.pb import kv_pb2 as kvpb
+from pykvd.pb import rpc_pb2 as rpc
 
 KEY_VARIABLE = "ETCDCTL_WATCH_KEY"
 RANGE_END_VARIABLE = "ETCDCTL_WATCH_RANGE_END"
@@ -45,10 +43,10 @@ class WatchOrder:
     keys: list[str]
     command: list[str] = field(default_factory=list)
 
-    def request(self, *, prefix: bool, rev: int, prev_kv: bool, progress: bool) -> "rpc.WatchCreateRequest":
+    def request(
+        self, *, prefix: bool, rev: int, prev_kv: bool, progress: bool
+    ) -> rpc.WatchCreateRequest:
         """The request to the server; raises RangeConflictError."""
-        from pykvd.pb import rpc_pb2 as rpc
-
         if len(self.keys) > 1 and prefix:
             raise RangeConflictError("`range_end` and `--prefix` are mutually exclusive")
         key = os.fsencode(self.keys[0])
@@ -68,9 +66,7 @@ def read_order(args: list[str], dash: int | None, environ: Mapping[str, str]) ->
     """Sort arguments and variables; `dash` is the number of arguments in front of `--`."""
     keys, program = (args, []) if dash is None else (args[:dash], args[dash:])
     if dash is not None and not program:
-        raise BadArgumentsError(
-            "bad number of arguments (found separator --, but no commands)"
-        )
+        raise BadArgumentsError("bad number of arguments (found separator --, but no commands)")
     key, range_end = environ.get(KEY_VARIABLE, ""), environ.get(RANGE_END_VARIABLE, "")
     if range_end and not key:
         raise BadArgumentsError(
@@ -118,14 +114,13 @@ def watch(
     except RangeConflictError as error:
         raise BadArgumentsError(str(error)) from None
     client = session.client
-    from pykvctl.watcher import WatchStream
 
     with WatchStream(client) as stream:
         _print_updates(session, stream.watch(request), order.command)
     raise CommandError("watch is canceled by the server", ExitCode.INTERRUPTED)
 
 
-def _print_updates(session: Session, watch: "Watch", program: list[str]) -> None:
+def _print_updates(session: Session, watch: Watch, program: list[str]) -> None:
     """Print what arrives until the watch ends."""
     for update in watch:
         if update.response.canceled:
@@ -139,7 +134,7 @@ def _print_updates(session: Session, watch: "Watch", program: list[str]) -> None
 
 
 def _run_program(
-    session: Session, program: list[str], update: "WatchUpdate", event: "kvpb.Event"
+    session: Session, program: list[str], update: WatchUpdate, event: kvpb.Event
 ) -> None:
     """Run the command for an event; ReportedError ends the watch if it fails."""
     variables = {
@@ -173,7 +168,6 @@ def _interactive(session: Session) -> NoReturn:
     when a watch's command fails.
     """
     client = session.client
-    from pykvctl.watcher import WatchStream
 
     inbox: SimpleQueue[bytes | Exception] = SimpleQueue()
     threading.Thread(target=_read_lines, args=(session, inbox), daemon=True).start()
@@ -186,14 +180,14 @@ def _interactive(session: Session) -> NoReturn:
             _serve_line(session, stream, line, inbox)
 
 
-def _read_lines(session: Session, inbox: "SimpleQueue[bytes | Exception]") -> None:
+def _read_lines(session: Session, inbox: SimpleQueue[bytes | Exception]) -> None:
     while (line := session.streams.stdin.readline()).endswith(b"\n"):
         inbox.put(line)
     inbox.put(CommandError("error reading watch request line: EOF", ExitCode.INVALID_INPUT))
 
 
 def _serve_line(
-    session: Session, stream: "WatchStream", line: str, inbox: "SimpleQueue[bytes | Exception]"
+    session: Session, stream: WatchStream, line: str, inbox: SimpleQueue[bytes | Exception]
 ) -> None:
     words = split_words(line)
     if not words:
@@ -203,19 +197,17 @@ def _serve_line(
     elif words[0] != "watch":
         session.streams.error_line(f"Invalid command {line} (only support watch)")
     elif len(words) < 2 and not session.environ.get(KEY_VARIABLE):
-        session.streams.error_line(
-            f"Invalid command {line} (command type or key is not provided)"
-        )
+        session.streams.error_line(f"Invalid command {line} (command type or key is not provided)")
     else:
         _start_watch(session, stream, line, words[1:], inbox)
 
 
 def _start_watch(
     session: Session,
-    stream: "WatchStream",
+    stream: WatchStream,
     line: str,
     words: list[str],
-    inbox: "SimpleQueue[bytes | Exception]",
+    inbox: SimpleQueue[bytes | Exception],
 ) -> None:
     try:
         parsed = Line(parse_flags(FlagSet(watch.params), words))

@@ -2,6 +2,8 @@
 
 import re
 
+from pykvctl.gotext.quoting import quote
+
 NANOSECOND = 1
 MICROSECOND = 1_000
 MILLISECOND = 1_000_000
@@ -13,7 +15,7 @@ _UNITS = {
     "ns": NANOSECOND,
     "us": MICROSECOND,
     "µs": MICROSECOND,  # the micro sign
-    "μs": MICROSECOND,  # the Greek letter  # noqa: RUF001
+    "μs": MICROSECOND,  # the Greek letter
     "ms": MILLISECOND,
     "s": SECOND,
     "m": MINUTE,
@@ -24,8 +26,6 @@ _ITEM = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]*)")
 
 def parse_duration(text: str) -> int:
     """Nanoseconds of a text such as `1m30s`; ValueError has the text of time.ParseDuration."""
-    from pykvctl.gotext.quoting import quote
-
     quoted = quote(text)
     rest = text[1:] if text[:1] in {"+", "-"} else text
     if rest == "0":

@@ -2,6 +2,8 @@
 
 import re
 
+from pykvctl.gotext.quoting import quote
+
 _PREFIXED = {"0x": 16, "0o": 8, "0b": 2}
 _DIGITS = re.compile(r"[0-9a-z]+", re.ASCII)
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -9,7 +11,6 @@ _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
 def _error(function: str, text: str, reason: str) -> ValueError:
-    from pykvctl.gotext.quoting import quote
 
     return ValueError(f"strconv.{function}: parsing {quote(text)}: {reason}")
 

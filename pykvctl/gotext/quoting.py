@@ -21,7 +21,7 @@ _ESCAPE = re.compile(
 
 
 def quote(value: bytes | str) -> str:
-    """`value` between double quotes; bytes that are not UTF-8 become `\\xNN`."""
+    r"""`value` between double quotes; bytes that are not UTF-8 become `\xNN`."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
     return '"' + "".join(map(_escape, value)) + '"'

@@ -36,7 +36,9 @@ class Line:
 class Command(click.Command):
     """A runnable command; `usage` is its synopsis without the program's name."""
 
-    def __init__(self, name: str, *, usage: str = "", inherited: Iterable[click.Option] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, name: str, *, usage: str = "", inherited: Iterable[click.Option] = (), **kwargs: Any
+    ) -> None:
         super().__init__(name, add_help_option=False, **kwargs)
         self.usage = usage
         self.inherited = list(inherited)
@@ -45,6 +47,14 @@ class Command(click.Command):
         """All flags that may be given to this command."""
         return FlagSet([*self.params, *self.inherited, *GLOBAL_OPTIONS, HELP])
 
+    def defaults(self) -> dict[str, Any]:
+        """Values of the command's own flags where they are not given, by parameter name."""
+        return {
+            str(option.name): option.default
+            for option in [*self.params, *self.inherited]
+            if isinstance(option, click.Option)
+        }
+
     def read(self, words: list[str]) -> Line:
         """Parse the words that follow the command's name; FlagError if they are malformed."""
         return Line(parse_flags(self.flag_set(), words))
@@ -52,12 +62,7 @@ class Command(click.Command):
     def run(self, session: object, line: Line) -> None:
         """Call the command's function with its arguments, defaults filled in."""
         context = click.Context(self, info_name=self.name, obj=session)
-        defaults = {
-            option.name: option.default
-            for option in [*self.params, *self.inherited]
-            if isinstance(option, click.Option)
-        }
-        params: dict[str, Any] = {**defaults, **line.own_values, "args": line.args}
+        params: dict[str, Any] = {**self.defaults(), **line.own_values, "args": line.args}
         context.meta["dash"] = line.dash
         with context:
             assert self.callback is not None
@@ -113,11 +118,15 @@ class Group(click.Group):
         """Parse the words of a group named without a subcommand."""
         return Line(parse_flags(self.flag_set(), words))
 
-    def command(self, *args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], Any]:
+    def subcommand(self, name: str, **kwargs: Any) -> Callable[[Callable[..., Any]], Command]:
         """Decorator: a function becomes a command of this group."""
-        kwargs.setdefault("cls", Command)
-        kwargs.setdefault("inherited", self.persistent)
-        return super().command(*args, **kwargs)
+
+        def register(function: Callable[..., Any]) -> Command:
+            child = click.command(name, cls=Command, inherited=self.persistent, **kwargs)(function)
+            self.add_command(child)
+            return child
+
+        return register
 
 
 def command(name: str, **kwargs: Any) -> Callable[[Callable[..., Any]], Command]:

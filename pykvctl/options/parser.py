@@ -32,7 +32,7 @@ class FlagSet:
                     self.short[spelling[1:]] = option
 
     def takes_word(self, token: str) -> bool:
-        """Whether the word after the flag `token` is its value; unknown flags are taken to do so."""
+        """Whether the word after the flag `token` is its value; it is for unknown flags."""
         if token.startswith("--"):
             option = self.long.get(token[2:])
         else:

@@ -31,7 +31,10 @@ class FlagType(click.ParamType[Any]):
         return quote(value)
 
     def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None  # noqa: ARG002
+        self,
+        value: Any,
+        param: click.Parameter | None,  # noqa: ARG002
+        ctx: click.Context | None,  # noqa: ARG002
     ) -> Any:
         """Click's entry: defaults are values already."""
         return self.parse(value) if isinstance(value, str) else value

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 from pykvctl.gotext.durations import format_duration
 from pykvctl.gotext.quoting import quote
 from pykvctl.output.printer import EndpointHash, EndpointHealth, EndpointStatus, Printer
-from pykvctl.output.rows import yes_no
-from pykvctl.output.simple import alarm_name
+from pykvctl.output.rows import alarm_name, yes_no
 
 if TYPE_CHECKING:
     from pykvctl.watcher import WatchUpdate

@@ -13,7 +13,6 @@ from pykvctl.gotext.durations import format_duration
 from pykvctl.output.printer import EndpointHash, EndpointHealth, EndpointStatus, Printer
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor import FieldDescriptor
     from google.protobuf.message import Message
 
     from pykvctl.watcher import WatchUpdate
@@ -56,7 +55,7 @@ def to_json(message: "Message") -> Json:
     return result
 
 
-def _scalar(field: "FieldDescriptor", value: Any) -> Any:
+def _scalar(field: Any, value: Any) -> Any:
     if field.message_type is not None:
         return to_json(value)
     if isinstance(value, bytes):
@@ -146,9 +145,7 @@ class JsonPrinter(Printer):
 
     def endpoint_hash(self, items: Sequence[EndpointHash]) -> None:
         """A list."""
-        self._print(
-            [{"Endpoint": item.endpoint, "HashKV": to_json(item.answer)} for item in items]
-        )
+        self._print([{"Endpoint": item.endpoint, "HashKV": to_json(item.answer)} for item in items])
 
 
 def _health(item: EndpointHealth) -> Json:

@@ -35,6 +35,14 @@ STATUS_COLUMNS = (
 )
 
 
+_ALARM_NAMES = ("NONE", "NOSPACE", "CORRUPT")
+
+
+def alarm_name(alarm: int) -> str:
+    """Name of an alarm type."""
+    return _ALARM_NAMES[alarm] if alarm < len(_ALARM_NAMES) else str(alarm)
+
+
 def yes_no(value: bool) -> str:
     """`true` or `false`."""
     return "true" if value else "false"

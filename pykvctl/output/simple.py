@@ -5,19 +5,12 @@ from typing import TYPE_CHECKING
 
 from pykvctl.gotext.durations import format_duration
 from pykvctl.output.printer import EndpointHash, EndpointHealth, EndpointStatus, Printer
-from pykvctl.output.rows import Rows, hash_rows, member_rows, status_rows
+from pykvctl.output.rows import Rows, alarm_name, hash_rows, member_rows, status_rows
 
 if TYPE_CHECKING:
     from pykvctl.watcher import WatchUpdate
     from pykvd.pb import kv_pb2 as kvpb
     from pykvd.pb import rpc_pb2 as rpc
-
-_ALARM_NAMES = ("NONE", "NOSPACE", "CORRUPT")
-
-
-def alarm_name(alarm: int) -> str:
-    """Name of an alarm type."""
-    return _ALARM_NAMES[alarm] if alarm < len(_ALARM_NAMES) else str(alarm)
 
 
 class SimplePrinter(Printer):

@@ -28,7 +28,12 @@ def draw_table(columns: Sequence[str], rows: Rows) -> str:
     titles = [column.upper() for column in columns]
     cells = [[_wrap(cell) for cell in row] for row in rows]
     widths = [
-        max([len(title), *(_width(row[i], wrapped[i]) for row, wrapped in zip(rows, cells, strict=True))])
+        max(
+            [
+                len(title),
+                *(_width(row[i], wrapped[i]) for row, wrapped in zip(rows, cells, strict=True)),
+            ]
+        )
         for i, title in enumerate(titles)
     ]
     rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"

@@ -1,0 +1,93 @@
+"""snapshot: copy the store of a member to a file."""
+
+import os
+import time
+from typing import BinaryIO
+
+import click
+import grpc
+
+from pykvctl.errors import BadArgumentsError, CommandError, ExitCode
+from pykvctl.gotext.durations import format_duration
+from pykvctl.gotext.numbers import human_bytes
+from pykvctl.methods import SNAPSHOT
+from pykvctl.options.command import Group
+from pykvctl.session import Session
+from pykvd.pb import rpc_pb2 as rpc
+
+snapshot = Group("snapshot", short_help="Snapshot related commands")
+
+_CALLER = "pykvctl/commands/snapshot.py"
+
+
+@snapshot.subcommand(
+    "save",
+    usage="save <filename>",
+    short_help="Stores an etcd node backend snapshot to a given file",
+    help="The file ends with the SHA-256 of what precedes it.",
+)
+@click.pass_obj
+def save(session: Session, args: list[str]) -> None:
+    """Download to FILE.part, sync it, and rename it to FILE."""
+    if len(args) != 1:
+        raise BadArgumentsError("snapshot save expects one argument <filename>")
+    client = session.client
+    if len(client.endpoints) != 1:
+        texts = " ".join(endpoint.text for endpoint in client.endpoints)
+        raise CommandError(
+            f"snapshot must be requested to one selected node, not multiple [{texts}]",
+            ExitCode.INTERRUPTED,
+        )
+    path, part = args[0], f"{args[0]}.part"
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        reason = f"open {part}: {(error.strerror or str(error)).lower()}"
+        raise CommandError(f"could not open {part} ({reason})", ExitCode.INTERRUPTED) from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            session.log("info", "created temporary db file", caller=_CALLER, path=part)
+            version = _fetch(session, file)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(part, path)
+    except OSError as error:
+        raise CommandError(str(error), ExitCode.INTERRUPTED) from None
+    session.log("info", "saved", caller=_CALLER, path=path)
+    session.streams.line(f"Snapshot saved at {path}")
+    if version:
+        session.streams.line(f"Server version {version}")
+
+
+def _fetch(session: Session, file: BinaryIO) -> str:
+    """Write the snapshot to `file`; returns the storage version that the server tells, if any."""
+    client = session.client
+    endpoint = client.endpoints[0]
+    started = time.monotonic_ns()
+    version, size = "", 0
+    # The file grows with the store: only a deadline that was asked for holds.
+    timeout_s = session.timeout_s if "command_timeout" in session.given else None
+    session.log("info", "fetching snapshot", caller=_CALLER, endpoint=endpoint.text)
+    try:
+        for piece in client.download(SNAPSHOT, rpc.SnapshotRequest(), timeout_s):
+            version = version or piece.version
+            size += file.write(piece.blob)
+    except grpc.RpcError as error:
+        failure = client.translate(error)
+        session.log(
+            "error",
+            "streamer failed to create ClientStream",
+            logger="client",
+            caller=_CALLER,
+            error=failure.grpc_text,
+        )
+        raise CommandError(str(failure), ExitCode.INTERRUPTED) from None
+    session.log(
+        "info",
+        "fetched snapshot",
+        caller=_CALLER,
+        endpoint=endpoint.text,
+        size=human_bytes(size),
+        took=format_duration(time.monotonic_ns() - started),
+    )
+    return version
