@@ -1,0 +1,127 @@
+"""Known differences between etcd 3.4.23, the reference at hand, and the 3.6 level of the API.
+
+Each rule is narrow: it looks at one request, and rewrites what the reference answered to what 3.6
+would have answered, or removes from both sides the one detail that cannot be compared. Sources are
+the version notes of the API, named in each docstring.
+"""
+
+from dataclasses import replace
+
+from pykvd.pb import kv_pb2, rpc_pb2
+from tests.conformance.play import Answer
+from tests.conformance.streams import StreamReport
+from tests.harness import Failure
+
+COMPACTED = "etcdserver: mvcc: required revision has been compacted"
+INVALID_SORT = Failure("INVALID_ARGUMENT", "etcdserver: invalid sort option")
+
+
+def invalid_sort_enum(reference: Answer, ours: Answer) -> tuple[Answer, Answer]:
+    """A Range with a sort number outside the enum: 3.4 and 3.5 ignore it, 3.6 refuses it."""
+    request = reference.request
+    if isinstance(request, rpc_pb2.RangeRequest) and request.key:
+        known = rpc_pb2.RangeRequest.SortOrder.values()
+        if request.sort_order not in known:
+            return replace(reference, reply=INVALID_SORT), ours
+    return reference, ours
+
+
+def hash_revision(reference: Answer, ours: Answer) -> tuple[Answer, Answer]:
+    """`HashKVResponse.hash_revision` exists since 3.6: it must be the revision hashed."""
+    reply = ours.reply
+    if not isinstance(reply, rpc_pb2.HashKVResponse):
+        return reference, ours
+    assert isinstance(ours.request, rpc_pb2.HashKVRequest)
+    known = {0, ours.request.revision or reply.header.revision}
+    if reply.hash_revision in known:
+        reply.hash_revision = 0
+    return reference, ours
+
+
+def hash_at_compaction(reference: Answer, ours: Answer) -> tuple[Answer, Answer]:
+    """HashKV at the compacted revision: 3.6 returns the hash stored by that compaction.
+
+    3.4 keeps no such hashes, and refuses the revision when it is named instead of current.
+    """
+    request = reference.request
+    if not isinstance(request, rpc_pb2.HashKVRequest):
+        return reference, ours
+    reply = ours.reply
+    if not isinstance(reply, rpc_pb2.HashKVResponse):
+        return reference, ours
+    if (request.revision or reply.header.revision) != ours.compacted:
+        return reference, ours
+    if isinstance(reference.reply, Failure):
+        accepted = reference.reply == Failure("OUT_OF_RANGE", COMPACTED) and request.revision > 0
+        return (replace(reference, reply=reply) if accepted else reference), ours
+    assert isinstance(reference.reply, rpc_pb2.HashKVResponse)
+    reference.reply.hash = reply.hash
+    reference.reply.compact_revision = reply.compact_revision
+    return reference, ours
+
+
+def negative_start(reference: Answer, ours: Answer) -> tuple[Answer, Answer]:
+    """A watch from a negative revision: refused since 3.4.38 and 3.6.6, accepted by 3.4.23."""
+    request = reference.request
+    if isinstance(request, rpc_pb2.WatchCreateRequest) and request.start_revision < 0:
+        assert isinstance(reference.reply, rpc_pb2.WatchResponse)
+        refused = rpc_pb2.WatchResponse(
+            header=reference.reply.header,
+            watch_id=-1,
+            created=True,
+            canceled=True,
+            cancel_reason=COMPACTED,
+        )
+        return replace(reference, reply=refused), ours
+    return reference, ours
+
+
+def refused_watches(reference: StreamReport, ours: StreamReport) -> None:
+    """What 3.4.23 delivered on watches that `negative_start` counts as refused."""
+    for watch_id in reference.refused_later:
+        reference.events.pop(watch_id, None)
+    reference.cancellations = [
+        response
+        for response in reference.cancellations
+        if response.watch_id not in reference.refused_later
+    ]
+
+
+def manual_progress(reference: StreamReport, ours: StreamReport) -> None:
+    """Progress requests on streams that are not all synced: silent since 3.4.25 and 3.6.2.
+
+    3.4.23 answers those too. Whatever it answered beyond what is due is left out, so that the
+    other side is held to exactly what 3.6 answers.
+    """
+    left = list(reference.progress)
+    if all(_take(left, revision) for revision in reference.progress_due):
+        reference.progress = list(reference.progress_due)
+
+
+def tombstone_at_compaction(reference: StreamReport, ours: StreamReport) -> None:
+    """A delete exactly at the compacted revision: kept since 3.4.34 and 3.6, dropped by 3.4.23.
+
+    Only a watch whose history starts at that revision can tell.
+    """
+    for report in (reference, ours):
+        for watch_id, revision in report.from_compacted.items():
+            events = report.events.get(watch_id, [])
+            kept = [event for event in events if not _deleted_at(event, revision)]
+            report.events.pop(watch_id, None)
+            if kept:
+                report.events[watch_id] = kept
+
+
+def _deleted_at(event: kv_pb2.Event, revision: int) -> bool:
+    return event.type == kv_pb2.Event.DELETE and event.kv.mod_revision == revision
+
+
+def _take(values: list[int], value: int) -> bool:
+    if value not in values:
+        return False
+    values.remove(value)
+    return True
+
+
+ANSWER_RULES = (invalid_sort_enum, hash_revision, hash_at_compaction, negative_start)
+REPORT_RULES = (refused_watches, manual_progress, tombstone_at_compaction)

@@ -1,0 +1,87 @@
+"""The steps of a conformance episode, and how they read when one has to be looked at."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+from pykvd.pb import rpc_pb2
+from tests.harness.methods import Method
+
+
+@dataclass(frozen=True)
+class Call:
+    """One unary request."""
+
+    method: Method[Any, Any]
+    request: Message
+
+    def __str__(self) -> str:
+        return f"{self.method.name} {{{text(self.request)}}}"
+
+
+@dataclass(frozen=True)
+class KeepAlive:
+    """One LeaseKeepAlive stream that renews these leases in turn."""
+
+    ids: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"LeaseKeepAlive {self.ids}"
+
+
+@dataclass(frozen=True)
+class Create:
+    """Create a watch on stream number `stream` and wait for the answer."""
+
+    stream: int
+    request: rpc_pb2.WatchCreateRequest
+
+    def __str__(self) -> str:
+        return f"stream {self.stream}: create {{{text(self.request)}}}"
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Cancel a watch id, known or not; waits for the answer where there must be one."""
+
+    stream: int
+    watch_id: int
+
+    def __str__(self) -> str:
+        return f"stream {self.stream}: cancel {self.watch_id}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Send a progress request."""
+
+    stream: int
+
+    def __str__(self) -> str:
+        return f"stream {self.stream}: progress request"
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Write markers that every open watch must see, wait for them, and report all streams."""
+
+    def __str__(self) -> str:
+        return "settle all watches"
+
+
+@dataclass(frozen=True)
+class Reset:
+    """Close streams, delete keys and leases, leave one anchor key and compact."""
+
+    def __str__(self) -> str:
+        return "reset"
+
+
+Step = Call | KeepAlive | Create | Cancel | Progress | Settle | Reset
+
+
+def text(message: Message) -> str:
+    """A message on one line."""
+    return text_format.MessageToString(message, as_one_line=True, print_unknown_fields=True)
