@@ -6,7 +6,6 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
 CLIENT_URL ?= http://127.0.0.1:2379
-PEER_URL ?= http://127.0.0.1:2380
 DATA_DIR ?= default.etcd
 FLAGS ?=
 ROUNDS ?= 20
@@ -31,7 +30,7 @@ run: $(VENV)/.run
 	@echo "  $(BIN)/pykvctl --endpoints $(CLIENT_URL) put greeting hello"
 	@echo "  $(BIN)/pykvctl --endpoints $(CLIENT_URL) get greeting"
 	@echo "from another terminal; etcdctl takes the same words. Ctrl-C stops it."
-	@exec $(BIN)/pykvd --data-dir $(DATA_DIR) --listen-peer-urls $(PEER_URL) \
+	@exec $(BIN)/pykvd --data-dir $(DATA_DIR) \
 	  --listen-client-urls $(CLIENT_URL) --advertise-client-urls $(CLIENT_URL) $(FLAGS)
 
 test: $(VENV)/.dev

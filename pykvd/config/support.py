@@ -51,23 +51,37 @@ REFUSED = {
 #: Set to another value than the default, these are logged and the start goes on.
 NO_EFFECT = frozenset(
     {
-        "auth-token",
-        "auth-token-ttl",
-        "bcrypt-cost",
+        "listen-peer-urls",
+        "listen-client-http-urls",
+        "listen-metrics-urls",
+        "enable-grpc-gateway",
+        "strict-reconfig-check",
+        "max-learners",
+        "force-new-cluster",
+        "snapshot-catchup-entries",
+        "max-snapshots",
+        "max-wals",
         "backend-bbolt-freelist-type",
         "bootstrap-defrag-threshold-megabytes",
         "memory-mlock",
-        "cipher-suites",
-        "tls-min-version",
-        "tls-max-version",
-        "self-signed-cert-validity",
-        "peer-skip-client-san-verification",
-        "cors",
-        "host-whitelist",
+        "feature-gates",
+        "initial-election-tick-advance",
+        "raft-read-timeout",
+        "raft-write-timeout",
+        "warning-apply-duration",
+        "warning-unary-request-duration",
         "corrupt-check-time",
         "compact-hash-check-time",
         "downgrade-check-time",
-        "feature-gates",
+        "enable-log-rotation",
+        "log-rotation-config-json",
+        "metrics",
+        "enable-pprof",
+        "enable-distributed-tracing",
+        "distributed-tracing-address",
+        "distributed-tracing-service-name",
+        "distributed-tracing-instance-id",
+        "distributed-tracing-sampling-rate",
         "discovery-proxy",
         "discovery-srv-name",
         "discovery-dial-timeout",
@@ -81,32 +95,24 @@ NO_EFFECT = frozenset(
         "discovery-cacert",
         "discovery-user",
         "discovery-password",
-        "enable-grpc-gateway",
-        "enable-pprof",
-        "listen-client-http-urls",
-        "listen-metrics-urls",
-        "metrics",
-        "enable-distributed-tracing",
-        "distributed-tracing-address",
-        "distributed-tracing-service-name",
-        "distributed-tracing-instance-id",
-        "distributed-tracing-sampling-rate",
-        "enable-log-rotation",
-        "log-rotation-config-json",
+        "self-signed-cert-validity",
+        "cipher-suites",
+        "tls-min-version",
+        "tls-max-version",
+        "cors",
+        "host-whitelist",
+        "peer-skip-client-san-verification",
+        "auth-token",
+        "auth-token-ttl",
+        "bcrypt-cost",
+        "v2-deprecation",
         "enable-v2",
         "experimental-enable-v2v3",
-        "v2-deprecation",
         "proxy-failure-wait",
         "proxy-refresh-interval",
         "proxy-dial-timeout",
         "proxy-write-timeout",
         "proxy-read-timeout",
-        "initial-election-tick-advance",
-        "max-learners",
-        "max-snapshots",
-        "max-wals",
-        "raft-read-timeout",
-        "raft-write-timeout",
     }
 )
 
@@ -127,9 +133,11 @@ def check_support(config: Config) -> None:
         urls = getattr(config, OPTIONS[flag].field_name)
         if any(url.is_secure for url in urls):
             raise ConfigError(f"--{flag} is {format_urls(urls)}, but TLS is not supported yet")
-    # Three members that each form a cluster of one would look healthy and lose everything.
-    if len(config.initial_members) > 1 or config.initial_cluster_state == "existing":
-        raise ConfigError("clusters of more than one member are not supported yet")
+    if config.initial_cluster_state == "existing":
+        # Alone it would form a cluster of its own under the same name.
+        raise ConfigError(
+            "--initial-cluster-state is existing, but joining a cluster is not supported yet"
+        )
 
 
 def without_effect(config: Config) -> list[str]:

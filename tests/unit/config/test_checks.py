@@ -176,8 +176,8 @@ def test_wrong_configurations(argv: list[str], text: str) -> None:
         (["--discovery-srv=x"], "--discovery-srv is set, but discovery is not supported yet"),
         (["--proxy=on"], "--proxy is set, but the v2 proxy is not supported"),
         (
-            ["--initial-cluster=default=http://localhost:2380,b=http://b:2"],
-            "clusters of more than one member are not supported yet",
+            ["--initial-cluster-state=existing"],
+            "--initial-cluster-state is existing, but joining a cluster is not supported yet",
         ),
     ],
 )

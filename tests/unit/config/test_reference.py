@@ -1,10 +1,13 @@
 """Every flag of etcd is known, under all its names and with its default."""
 
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import pykvd
 from pykvd.config import Config
 from pykvd.config.catalog import FLAGS, IGNORED_FLAGS, OPTIONS, START_OPTIONS
 from pykvd.config.support import NO_EFFECT, REFUSED
@@ -41,6 +44,21 @@ def test_no_flag_is_our_own() -> None:
 def test_tables_of_unsupported_flags_name_real_ones() -> None:
     assert set(OPTIONS) >= NO_EFFECT | set(REFUSED)
     assert not NO_EFFECT & set(REFUSED)
+
+
+def test_tables_of_unsupported_flags_tell_the_truth() -> None:
+    """An option that they do not name is read by the server, and one that they name is not."""
+    package = Path(pykvd.__file__).parent
+    sources = [path for path in package.rglob("*.py") if path.parent.name not in {"config", "pb"}]
+    text = "\n".join(path.read_text() for path in sources)
+    read = {field.name for field in fields(Config) if re.search(rf"config\.{field.name}\b", text)}
+    if "config.initial_members" in text:
+        read.add("initial_cluster")
+    if "config.compaction_retention" in text:
+        read.add("auto_compaction_retention")
+    named = {OPTIONS[flag].field_name for flag in NO_EFFECT | set(REFUSED)}
+    checked_only = {"logger", "initial_cluster_state", "discovery_fallback"}
+    assert {field.name for field in fields(Config)} - named - checked_only == read
 
 
 def test_every_option_shows_and_reads_its_default() -> None:
