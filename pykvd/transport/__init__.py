@@ -1,7 +1,8 @@
 """gRPC over HTTP/2: the server side of the wire.
 
-`Server` listens; services are written against `service` (handlers, `Call`, `Stream`, `RpcError`, `Code`). Below them
-`connection` is an HTTP/2 connection without I/O, `driver` its asyncio side. See `limits` for every bound.
+`Server` listens; services are written against `service` (handlers, `Call`, `Stream`, `RpcError`,
+`Code`). Below them `connection` is an HTTP/2 connection without I/O, `driver` its asyncio side.
+See `limits` for every bound.
 """
 
 from pykvd.transport.async_stream import AsyncStream, async_stream

@@ -1,19 +1,22 @@
 """Budgets for what a client may do that costs us more than it costs the client.
 
-Pings that come too early (as grpc-go counts them), streams opened and reset (CVE-2023-44487, and streams that the
-client makes us reset, CVE-2025-8671), and frames without work.
+Pings that come too early (as grpc-go counts them), streams opened and reset (CVE-2023-44487, and
+streams that the client makes us reset, CVE-2025-8671), and frames without work.
 """
 
-from pykvd.transport.frames import ConnectionFault, ErrorCode
+from pykvd.transport.frames import ErrorCode, Http2ConnectionError
 from pykvd.transport.limits import Limits
 
 
 class AbuseGuard:
-    """The budgets of one connection. A spent budget raises ConnectionFault(ENHANCE_YOUR_CALM)."""
+    """The budgets of one connection.
+
+    A spent budget raises Http2ConnectionError(ENHANCE_YOUR_CALM).
+    """
 
     __slots__ = (
-        "_limits",
         "_last_ping_at",
+        "_limits",
         "_ping_strikes",
         "_resets_left",
         "_resets_refilled_at",
@@ -36,7 +39,7 @@ class AbuseGuard:
         """A frame arrived that carries no work."""
         self.idle_frames += 1
         if self.idle_frames > self._limits.max_idle_frames:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames without work")
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many frames without work")
 
     def count_reset(self, now: float) -> None:
         """A stream ended by the client's reset or by its fault."""
@@ -45,7 +48,7 @@ class AbuseGuard:
         self._resets_refilled_at = now
         self._resets_left = min(float(limits.reset_burst), self._resets_left + refill) - 1.0
         if self._resets_left < 0.0:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many stream resets")
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many stream resets")
 
     def count_ping(self, now: float, *, streams_open: bool) -> None:
         """A PING arrived. Its distance to the one before counts, unless we sent data in between."""
@@ -61,4 +64,4 @@ class AbuseGuard:
             return
         self._ping_strikes += 1
         if self._ping_strikes > limits.ping_strikes:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from pykvd.transport.service import Stream, StreamHandler
 
-HIGH_WATER_BYTES = 1 << 20
-"""Queued reply bytes above which `send` waits."""
 MAX_WAITING_MESSAGES = 16
 """Unread requests above which the client gets no more receive window."""
 
@@ -26,7 +24,10 @@ _logger = logging.getLogger("pykvd.transport")
 
 
 class AsyncStream:
-    """One stream as seen by its coroutine. Iterating gives the client's messages until it half-closes."""
+    """One stream as seen by its coroutine.
+
+    Iterating gives the client's messages until it half-closes.
+    """
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -57,7 +58,9 @@ class AsyncStream:
     async def send(self, message: bytes) -> None:
         """Queue one message; waits while the client is slow."""
         self._stream.send(message)
-        while self._stream.buffered > HIGH_WATER_BYTES and not self._stream.done:
+        if self._stream.done:
+            await asyncio.sleep(0)  # lets the cancellation in; a loop of sends has no other chance
+        while self._stream.congested and not self._stream.done:
             self._room.clear()
             await self._room.wait()
 
@@ -133,8 +136,8 @@ class _Receiver:
 def async_stream(handler: Callable[[AsyncStream], Awaitable[None]]) -> StreamHandler:
     """A StreamHandler that runs this coroutine function in a task for each stream.
 
-    Returning finishes the stream with OK, raising RpcError with its status; any other exception is logged and
-    becomes UNKNOWN. The task is cancelled when the client goes away.
+    Returning finishes the stream with OK, raising RpcError with its status; any other exception is
+    logged and becomes UNKNOWN. The task is cancelled when the client goes away.
     """
 
     def start(stream: Stream) -> _Receiver:

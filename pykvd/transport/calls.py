@@ -1,7 +1,8 @@
 """gRPC calls on HTTP/2 streams: what a `Call` and a `Stream` of the contract are made of.
 
-`UnaryCall` answers the usual case (one DATA frame in, one reply that fits the windows) without any intermediate
-object; everything else goes through the queue of `Http2Stream`. A handler's exception never leaves this module.
+`UnaryCall` answers the usual case (one DATA frame in, one reply that fits the windows) without any
+intermediate object; everything else goes through the queue of `Http2Stream`. A handler's exception
+never leaves this module.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pykvd.transport.connection import ServerConnection
     from pykvd.transport.deadlines import Slot
     from pykvd.transport.request import RequestHead
-    from pykvd.transport.service import StreamHandler, StreamReceiver, UnaryHandler
+    from pykvd.transport.service import StreamHandler, StreamReceiver
 
 DEADLINE_TEXT = "context deadline exceeded"
 INTERNAL_TEXT = "internal error"
@@ -31,7 +32,8 @@ _logger = logging.getLogger("pykvd.transport")
 _unpack_prefix = grpc.unpack_prefix
 _pack_uint32 = Struct(">L").pack
 
-# HEADERS frame with RESPONSE_BLOCK, then the header of the DATA frame and the message prefix: all before the message.
+# HEADERS frame with RESPONSE_BLOCK, then the header of the DATA frame and the message prefix: all
+# before the message.
 _HEAD_START = frames.frame_header(len(grpc.RESPONSE_BLOCK), frames.HEADERS, frames.END_HEADERS, 0)[
     :5
 ]
@@ -59,7 +61,8 @@ class GrpcStream(Http2Stream):
         self.stream_id = stream_id
         self.send_window = connection.initial_send_window
         self.receive_window = connection.stream_window
-        self.remote_closed = self.reading_paused = self.released = False
+        self.remote_closed = connection.opening_ended
+        self.reading_paused = self.released = False
         self.queue = None
         self.queued_bytes = 0
         self.trailers = None
@@ -145,16 +148,13 @@ class GrpcStream(Http2Stream):
             function(*arguments)
         except RpcError as error:
             self._fail_from_handler(error.code, error.message)
-        except Exception:  # noqa: BLE001 - whatever a handler raises must not end the connection
-            self._log_failure()
+        except Exception:
+            _logger.exception("handler of %s failed", self.head.path)
             self._fail_from_handler(Code.UNKNOWN, INTERNAL_TEXT)
 
     def _fail_from_handler(self, code: int, text: str) -> None:
         if not self.done:
             self._end_with(code, text)
-
-    def _log_failure(self) -> None:
-        _logger.exception("handler of %s failed", self.head.path)
 
     # Message assembly.
 
@@ -165,11 +165,14 @@ class GrpcStream(Http2Stream):
         try:
             self._assemble(buffer, start, stop)
             if ended and not self.done:
-                if self._partial:
-                    raise RpcError(Code.INTERNAL, "grpc: unexpected EOF in a message")
+                self._check_nothing_left()
                 self._input_ended()
         except RpcError as error:
             self._reject_input(error)
+
+    def _check_nothing_left(self) -> None:
+        if self._partial:
+            raise RpcError(Code.INTERNAL, "grpc: unexpected EOF in a message")
 
     def _assemble(self, buffer: bytes, start: int, stop: int) -> None:
         connection = self.connection
@@ -241,7 +244,7 @@ class UnaryCall(GrpcStream):
 
     def data_received(self, buffer: bytes, start: int, stop: int, ended: bool) -> None:
         """The whole request in one frame, or else piece by piece."""
-        if ended and self._partial is None and self._request is None and stop - start >= 5:  # noqa: PLR2004
+        if ended and self._partial is None and self._request is None and stop - start >= 5:
             compressed, size = _unpack_prefix(buffer, start)
             if (
                 size == stop - start - 5
@@ -269,8 +272,8 @@ class UnaryCall(GrpcStream):
             reply = self.head.target(self, message)
         except RpcError as error:
             self.fail(error.code, error.message)
-        except Exception:  # noqa: BLE001 - whatever a handler raises must not end the connection
-            self._log_failure()
+        except Exception:
+            _logger.exception("handler of %s failed", self.head.path)
             self.fail(Code.UNKNOWN, INTERNAL_TEXT)
         else:
             if reply is not None:
@@ -315,7 +318,7 @@ class UnaryCall(GrpcStream):
             self.slot.pop(self, None)
 
     def _reply_slowly(self, message: bytes) -> None:
-        """The reply does not fit a frame, a window or the socket now, or the request is not complete."""
+        """A reply that does not fit a frame, a window or the socket now."""
         if self.released:
             return
         self.send_header_block(grpc.RESPONSE_BLOCK)
@@ -362,6 +365,11 @@ class StreamCall(GrpcStream):
     def buffered(self) -> int:
         """As `Stream.buffered`."""
         return self.queued_bytes
+
+    @property
+    def congested(self) -> bool:
+        """As `Stream.congested`."""
+        return self._slow
 
     def send_headers(self) -> None:
         """As `Stream.send_headers`."""
@@ -421,7 +429,10 @@ class StreamCall(GrpcStream):
 
 
 class Refusal(Http2Stream):
-    """A request that is answered from its headers alone; `head.target` is the whole response block."""
+    """A request that is answered from its headers alone.
+
+    `head.target` is the whole response block.
+    """
 
     __slots__ = ()
 

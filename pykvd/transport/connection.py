@@ -1,13 +1,14 @@
 """An HTTP/2 connection, server side, without I/O (RFC 9113).
 
-Bytes and the time go in (`receive`, `tick`), output bytes come out (`take_output`), and requests become the stream
-objects that their head's `open` makes: a frame costs no event object. The driver is told through `wake` when
-output waits that none of its own calls produced.
+Bytes and the time go in (`receive`, `tick`), output bytes come out (`take_output`), and requests
+become the stream objects that their head's `open` makes: a frame costs no event object. The driver
+is told through `wake` when output waits that none of its own calls produced.
 
 Rules of the house:
-- Every frame of one `receive` is handled in one pass over the same buffer; only an incomplete frame is kept.
-- A broken rule raises `ConnectionFault` inside and becomes GOAWAY; a broken stream becomes RST_STREAM. Nothing
-  that a peer sends makes `receive` raise.
+- Every frame of one `receive` is handled in one pass over the same buffer; only an incomplete
+  frame is kept.
+- A broken rule raises `Http2ConnectionError` inside and becomes GOAWAY; a broken stream becomes
+  RST_STREAM. Nothing that a peer sends makes `receive` raise.
 - Whatever a peer can make us remember or do is bounded by `Limits`.
 """
 
@@ -16,10 +17,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pykvd.transport import frames, grpc
-from pykvd.transport.abuse import AbuseGuard
-from pykvd.transport.frames import ConnectionFault, ErrorCode
+from pykvd.transport.frames import ErrorCode, Http2ConnectionError
+from pykvd.transport.hpack import HeaderListTooLargeError
 from pykvd.transport.keepalive import Action, KeepAlive
-from pykvd.transport.request import HeaderListTooLarge, RequestDecoder, RequestFault
+from pykvd.transport.request import MalformedRequestError, RequestDecoder
+from pykvd.transport.sender import DRAIN_PING, FrameSender
 from pykvd.transport.service import Code
 
 if TYPE_CHECKING:
@@ -32,24 +34,23 @@ if TYPE_CHECKING:
     from pykvd.transport.stream import Http2Stream
 
 MAX_FRAME_SIZE = frames.MIN_MAX_FRAME_SIZE
-"""The largest payload that we accept: the default; a larger one would only coarsen the interleaving."""
+"""The largest payload that we accept.
+
+The default; a larger one would only coarsen the interleaving.
+"""
 MAX_SENT_FRAME_SIZE = 64 << 10
 """The largest payload that we send even when the peer takes more, for the same reason."""
-REMEMBERED_CUT_STREAMS = 1024
-"""Streams that we ended before the peer did: frames still under way for them are no error."""
 
 _KEEPALIVE_PING = b"pykvd ka"
-_DRAIN_PING = b"pykvd dr"
 _PREFACE_AND_HEADER = len(frames.CLIENT_PREFACE) + frames.HEADER_BYTES
 
 _unpack_header = frames.unpack_header
 
 
-class ServerConnection:
+class ServerConnection(FrameSender):
     """One client's connection. Not thread-safe; every method runs on the loop thread.
 
-    Invariants: `streams` holds exactly the streams that are not `released`; `send_window` is never overdrawn; output
-    in `_out` is complete frames; after `closing` is set nothing is parsed and nothing but the output so far is sent.
+    Invariant: after `closing` is set nothing is parsed any more.
     """
 
     __slots__ = (
@@ -58,40 +59,23 @@ class ServerConnection:
         "_block_frames",
         "_block_stream_id",
         "_continuing",
-        "_cut_streams",
-        "_drain_ping_at",
-        "_draining",
-        "_goaway_sent",
         "_keepalive",
         "_last_received",
         "_need",
-        "_out",
         "_preface_done",
-        "_ready",
         "_requests",
         "_started_at",
         "_tail",
-        "_wake",
         "_window_floor",
         "buffered_request_bytes",
-        "closing",
         "counters",
         "deadlines",
-        "dirty",
-        "guard",
-        "initial_send_window",
-        "last_stream_id",
-        "limits",
-        "lost",
-        "max_frame_size",
         "max_message_bytes",
         "now",
+        "opening_ended",
         "peer",
         "receive_window",
-        "send_window",
         "stream_window",
-        "streams",
-        "writable",
     )
 
     def __init__(
@@ -105,45 +89,28 @@ class ServerConnection:
         peer: str,
         now: float,
     ) -> None:
-        self.limits = limits
+        super().__init__(limits, wake, now)
         self.deadlines = deadlines
         self.counters = counters
         self.peer = peer
         self.now = now
-        self.streams: dict[int, Http2Stream] = {}
-        self.last_stream_id = 0
-        self.guard = AbuseGuard(limits, now)
         self.max_message_bytes = limits.max_message_bytes
         self.buffered_request_bytes = 0
+        """Incomplete messages of all streams."""
+        self.opening_ended = False
+        """Whether the request being opened consists of its headers alone."""
+        self.receive_window = limits.connection_window_bytes
+        self.stream_window = limits.stream_window_bytes
+        self._window_floor = limits.connection_window_bytes >> 1
         self._requests = RequestDecoder(route, limits.max_header_list_bytes)
         self._keepalive = KeepAlive(limits)
         self._started_at = self._last_received = now
-        self._wake = wake
-
+        self._preface_done = False
         self._tail = bytearray()
         self._need = _PREFACE_AND_HEADER
-        self._preface_done = False
         self._block = bytearray()
         self._continuing = False
         self._block_stream_id = self._block_flags = self._block_frames = 0
-        self._cut_streams: dict[int, None] = {}
-
-        self.send_window = frames.DEFAULT_WINDOW
-        self.initial_send_window = frames.DEFAULT_WINDOW
-        self.max_frame_size = frames.MIN_MAX_FRAME_SIZE
-        self.receive_window = limits.connection_window_bytes
-        self._window_floor = limits.connection_window_bytes >> 1
-        self.stream_window = limits.stream_window_bytes
-
-        self._out: list[bytes | memoryview] = []
-        self._ready: dict[int, Http2Stream] = {}
-        self.writable = True
-        self.dirty = False
-        self.closing = False
-        self.lost = False
-        self._goaway_sent = False
-        self._draining = False
-        self._drain_ping_at: float | None = None
 
     # Input.
 
@@ -163,7 +130,7 @@ class ServerConnection:
             position = 0 if self._preface_done else self._start(data)
             if self._preface_done:
                 position = self._parse(data, position)
-        except ConnectionFault as fault:
+        except Http2ConnectionError as fault:
             self.terminate(fault.code, fault.debug)
             return
         if position < len(data):
@@ -174,12 +141,12 @@ class ServerConnection:
         preface = frames.CLIENT_PREFACE
         size = len(preface)
         if data[:size] != preface[: len(data)]:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "bad client preface")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "bad client preface")
         if len(data) < _PREFACE_AND_HEADER:
             return 0
         _, _, kind, flags, _ = _unpack_header(data, size)
         if kind != frames.SETTINGS or flags & frames.ACK:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "first frame is not SETTINGS")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "first frame is not SETTINGS")
         self._preface_done = True
         self._out.append(self._opening_frames())
         return size
@@ -200,11 +167,11 @@ class ServerConnection:
         """Handle all complete frames from `position`; returns where the incomplete rest begins."""
         end = len(data)
         streams = self.streams
-        while end - position >= 9:  # noqa: PLR2004 - frames.HEADER_BYTES, spelled out for speed
+        while end - position >= 9:
             high, low, kind, flags, stream_id = _unpack_header(data, position)
             length = high << 8 | low
             if length > MAX_FRAME_SIZE:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"frame of {length} bytes")
+                raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, f"frame of {length} bytes")
             start = position + 9
             stop = start + length
             if stop > end:
@@ -255,19 +222,19 @@ class ServerConnection:
         elif kind == frames.SETTINGS:
             self._on_settings(data[start:stop], flags, stream_id)
         elif kind == frames.GOAWAY:
-            if stream_id or stop - start < 8:  # noqa: PLR2004 - last stream id and code
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "bad GOAWAY")
+            if stream_id or stop - start < 8:
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "bad GOAWAY")
             # The peer will open no more streams; those it has go on.
             self.guard.count_idle_frame()
         elif kind == frames.PRIORITY:
             # RFC 9113 5.3.2: deprecated; only its shape is checked.
             self.guard.count_idle_frame()
             if not stream_id:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY on stream 0")
-            if stop - start != 5:  # noqa: PLR2004
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY length")
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "PRIORITY on stream 0")
+            if stop - start != 5:
+                raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY length")
         elif kind in (frames.PUSH_PROMISE, frames.CONTINUATION):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"unexpected frame of type {kind}")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"unexpected frame of type {kind}")
         else:
             self.guard.count_idle_frame()  # 5.5: unknown types are ignored
 
@@ -279,12 +246,12 @@ class ServerConnection:
         if flags & frames.PRIORITY_FLAG:
             start += 5
             if start > stop:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short")
+                raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short")
         if flags & frames.END_HEADERS:
             self._on_header_block(stream_id, data[start:stop], flags)
             return
         if not stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS on stream 0")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "HEADERS on stream 0")
         self._continuing = True
         self._block[:] = data[start:stop]
         self._block_stream_id = stream_id
@@ -296,7 +263,7 @@ class ServerConnection:
     ) -> None:
         """The next part of a block; nothing may come between (6.10)."""
         if kind != frames.CONTINUATION or stream_id != self._block_stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "header block interrupted")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "header block interrupted")
         self._block_frames += 1
         self._block += data[start:stop]
         limits = self.limits
@@ -304,7 +271,7 @@ class ServerConnection:
             self._block_frames > limits.max_continuations
             or len(self._block) > limits.max_header_block_bytes
         ):
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "header block too large")
+            raise Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "header block too large")
         if flags & frames.END_HEADERS:
             self._continuing = False
             block = bytes(self._block)
@@ -321,21 +288,26 @@ class ServerConnection:
         guard.idle_frames = 0
         try:
             head, timeout = self._requests.decode(block)
-        except RequestFault as fault:
+        except MalformedRequestError as fault:
             self._refuse(stream_id, fault.code)
             return
-        except HeaderListTooLarge:
+        except HeaderListTooLargeError:
             self._refuse_large_headers(stream_id, flags)
             return
         if self._goaway_sent:
-            return  # after the final GOAWAY: the peer knows that it will not be served
-        if len(self.streams) >= self.limits.streams_allowed:
+            self._remember_cut(stream_id)  # the peer knows that it will not be served
+            return
+        limits = self.limits
+        if (
+            len(self.streams) >= limits.streams_allowed
+            or self.queued_bytes > limits.max_queued_reply_bytes
+        ):
             self._refuse(stream_id, ErrorCode.REFUSED_STREAM)
             return
         self.counters.calls += 1
+        self.opening_ended = ended = flags & 1 == 1
         stream = head.open(self, stream_id, head, timeout)
-        if flags & 1 and not stream.released:
-            stream.remote_closed = True
+        if ended and not stream.released:
             stream.data_received(b"", 0, 0, True)
 
     def _on_trailers(self, stream_id: int, block: bytes, flags: int) -> None:
@@ -343,10 +315,10 @@ class ServerConnection:
         stream = self.streams.get(stream_id)
         if stream is None and stream_id not in self._cut_streams:
             code = ErrorCode.STREAM_CLOSED if stream_id & 1 else ErrorCode.PROTOCOL_ERROR
-            raise ConnectionFault(code, f"HEADERS on stream {stream_id}")
+            raise Http2ConnectionError(code, f"HEADERS on stream {stream_id}")
         try:
             fields = self._requests.decode_fields(block)
-        except HeaderListTooLarge:
+        except HeaderListTooLargeError:
             fields = []
         if stream is None:
             self.guard.count_idle_frame()
@@ -406,7 +378,7 @@ class ServerConnection:
         if stream is not None:
             self.fault_stream(stream, ErrorCode.STREAM_CLOSED)
         elif stream_id > self.last_stream_id or not stream_id & 1:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"DATA on idle stream {stream_id}")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, f"DATA on idle stream {stream_id}")
         else:
             self.guard.count_idle_frame()
             if stream_id not in self._cut_streams:
@@ -415,8 +387,8 @@ class ServerConnection:
     def _replenish_connection(self) -> None:
         """Give back the whole connection window.
 
-        At once, whatever becomes of the bytes: a slow stream must not hold up the others. Memory is bounded by
-        the stream windows and by `max_buffered_request_bytes`.
+        At once, whatever becomes of the bytes: a slow stream must not hold up the others. Memory
+        is bounded by the stream windows and by `max_buffered_request_bytes`.
         """
         full = self.limits.connection_window_bytes
         self.append(frames.window_update_frame(0, full - self.receive_window))
@@ -434,15 +406,15 @@ class ServerConnection:
             stream.receive_window = self.stream_window
 
     def _on_window_update(self, data: bytes, start: int, stop: int, stream_id: int) -> None:
-        if stop - start != 4:  # noqa: PLR2004
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE length")
+        if stop - start != 4:
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE length")
         self.guard.count_idle_frame()
         increment = frames.read_uint32(data, start) & frames.MAX_WINDOW
         if not stream_id:
             self.send_window += increment
             if not increment or self.send_window > frames.MAX_WINDOW:
                 code = ErrorCode.FLOW_CONTROL_ERROR if increment else ErrorCode.PROTOCOL_ERROR
-                raise ConnectionFault(code, f"WINDOW_UPDATE of {increment}")
+                raise Http2ConnectionError(code, f"WINDOW_UPDATE of {increment}")
             return
         stream = self.streams.get(stream_id)
         if stream is None:
@@ -458,13 +430,15 @@ class ServerConnection:
 
     def _check_not_idle(self, stream_id: int) -> None:
         if stream_id > self.last_stream_id or not stream_id & 1:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"frame on idle stream {stream_id}")
+            raise Http2ConnectionError(
+                ErrorCode.PROTOCOL_ERROR, f"frame on idle stream {stream_id}"
+            )
 
     # Other frames.
 
     def _on_rst_stream(self, start: int, stop: int, stream_id: int) -> None:
-        if stop - start != 4:  # noqa: PLR2004
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM length")
+        if stop - start != 4:
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM length")
         self._check_not_idle(stream_id)
         stream = self.streams.get(stream_id)
         if stream is None:
@@ -476,12 +450,12 @@ class ServerConnection:
 
     def _on_ping(self, opaque: bytes, flags: int, stream_id: int) -> None:
         if stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
-        if len(opaque) != 8:  # noqa: PLR2004
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING length")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
+        if len(opaque) != 8:
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "PING length")
         if flags & frames.ACK:
             self.guard.count_idle_frame()
-            if opaque == _DRAIN_PING and self._drain_ping_at is not None:
+            if opaque == DRAIN_PING and self._drain_ping_at is not None:
                 self._finish_drain()
             return
         self.guard.count_ping(self.now, streams_open=bool(self.streams))
@@ -491,9 +465,9 @@ class ServerConnection:
         """Apply the peer's SETTINGS (6.5.2) and acknowledge them."""
         self.guard.count_idle_frame()
         if stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
+            raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
         if len(payload) % 6 or (flags & frames.ACK and payload):
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS length")
+            raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS length")
         if flags & frames.ACK:
             return
         for key, value in frames.iter_settings(payload):
@@ -501,118 +475,27 @@ class ServerConnection:
                 self._set_initial_window(value)
             elif key == frames.SETTINGS_MAX_FRAME_SIZE:
                 if not frames.MIN_MAX_FRAME_SIZE <= value <= frames.MAX_MAX_FRAME_SIZE:
-                    raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS_MAX_FRAME_SIZE")
+                    raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "SETTINGS_MAX_FRAME_SIZE")
                 self.max_frame_size = min(value, MAX_SENT_FRAME_SIZE)
             elif key == frames.SETTINGS_ENABLE_PUSH and value > 1:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS_ENABLE_PUSH")
+                raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "SETTINGS_ENABLE_PUSH")
         self.append(frames.SETTINGS_ACK)
 
     def _set_initial_window(self, value: int) -> None:
-        """A new initial window moves the windows of all open streams (6.9.2); they may become negative."""
+        """A new initial window moves the windows of all open streams (6.9.2).
+
+        They may become negative.
+        """
         if value > frames.MAX_WINDOW:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE")
+            raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE")
         change = value - self.initial_send_window
         self.initial_send_window = value
         for stream in self.streams.values():
             stream.send_window += change
             if stream.send_window > frames.MAX_WINDOW:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "stream window overflow")
+                raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "stream window overflow")
             if stream.queue:
                 self.schedule(stream)
-
-    # Output.
-
-    def append(self, data: bytes) -> None:
-        """Queue one complete frame."""
-        if self.closing:
-            return
-        self._out.append(data)
-        if not self.dirty:
-            self.dirty = True
-            self._wake()
-
-    def append_data(self, stream_id: int, size: int, *parts: bytes | memoryview) -> None:
-        """Queue one DATA frame of `size` bytes; the windows are already charged."""
-        if self.closing:
-            return
-        self.guard.data_sent = True
-        self.guard.idle_frames = 0
-        self._out.append(frames.frame_header(size, frames.DATA, 0, stream_id))
-        self._out += parts
-        if not self.dirty:
-            self.dirty = True
-            self._wake()
-
-    def append_response(self, stream: Http2Stream, size: int, *parts: bytes) -> None:
-        """Queue a whole response whose `size` bytes of DATA fit all windows, and forget the stream."""
-        self.send_window -= size
-        guard = self.guard
-        guard.data_sent = True
-        guard.idle_frames = 0
-        self._out += parts
-        stream.released = True
-        del self.streams[stream.stream_id]
-        if self._draining and not self.streams:
-            self._close_if_drained()
-        if not self.dirty:
-            self.dirty = True
-            self._wake()
-
-    def schedule(self, stream: Http2Stream) -> None:
-        """A stream has queued output: it takes its turn as soon as its window is open."""
-        if stream.send_window > 0:
-            self._ready[stream.stream_id] = stream
-            if not self.dirty:
-                self.dirty = True
-                self._wake()
-
-    def take_output(self) -> list[bytes | memoryview]:
-        """Everything that may be sent now, up to about `socket_buffer_bytes` of queued stream data.
-
-        Afterwards `dirty` says whether there is more to take at once.
-        """
-        if self._ready and self.writable and self.send_window > 0:
-            self._serve_ready()
-        out = self._out
-        self._out = []
-        self.dirty = bool(self._ready) and self.writable and self.send_window > 0
-        return out
-
-    def _serve_ready(self) -> None:
-        """Streams with queued output send a frame each, in turn (RFC 9113 leaves the order to us)."""
-        ready = self._ready
-        budget = self.limits.socket_buffer_bytes
-        self.dirty = True  # no wake-up for what is taken right after this
-        while ready and budget > 0 and self.send_window > 0:
-            stream_id = next(iter(ready))
-            stream = ready.pop(stream_id)
-            before = self.send_window
-            if stream.queue and stream.send_window > 0 and stream.send_queued_frame():
-                ready[stream_id] = stream
-            budget -= before - self.send_window
-
-    def set_writable(self, writable: bool) -> None:
-        """The socket is full (False) or has drained (True): queued stream data waits for it."""
-        self.writable = writable
-        if writable and self._ready and not self.dirty:
-            self.dirty = True
-            self._wake()
-
-    # Ends.
-
-    def finish_stream(self, stream: Http2Stream) -> None:
-        """The response is complete. A peer that is still sending is told to stop (8.1)."""
-        self.guard.data_sent = True
-        if not stream.remote_closed:
-            self.append(frames.rst_stream_frame(stream.stream_id, ErrorCode.NO_ERROR))
-            self._remember_cut(stream.stream_id)
-        self._release(stream)
-
-    def reset_stream(self, stream: Http2Stream, code: ErrorCode) -> None:
-        """End a stream from our side without a status; its `aborted` is not called."""
-        self._remember_cut(stream.stream_id)
-        self.append(frames.rst_stream_frame(stream.stream_id, code))
-        self._release(stream)
 
     def fault_stream(self, stream: Http2Stream, code: ErrorCode) -> None:
         """The peer broke a rule of one stream."""
@@ -622,39 +505,14 @@ class ServerConnection:
         stream.aborted()
         self.guard.count_reset(self.now)
 
-    def _remember_cut(self, stream_id: int) -> None:
-        cut = self._cut_streams
-        cut[stream_id] = None
-        if len(cut) > REMEMBERED_CUT_STREAMS:
-            del cut[next(iter(cut))]
-
-    def _release(self, stream: Http2Stream) -> None:
-        stream.released = True
-        stream.queue = None
-        stream.queued_bytes = 0
-        self.streams.pop(stream.stream_id, None)
-        self._ready.pop(stream.stream_id, None)
-        if self._draining and not self.streams:
-            self._close_if_drained()
-
-    def terminate(self, code: ErrorCode, debug: str) -> None:
-        """End the connection with GOAWAY; every stream is aborted."""
-        if not self.closing:
-            self.append(frames.goaway_frame(self.last_stream_id, code, debug.encode()[:256]))
-            self.close()
-
-    def close(self) -> None:
-        """Send nothing more than what is queued; every stream is aborted."""
-        self.closing = True
-        for stream in list(self.streams.values()):
-            if not stream.released:
-                self._release(stream)
-                stream.aborted()
-        if not self.dirty:
-            self.dirty = True
-            self._wake()
-
     # Time.
+
+    def drain(self, now: float) -> None:
+        """As `FrameSender.drain`; a client that has not said a word yet is just closed."""
+        if self._preface_done:
+            super().drain(now)
+        else:
+            self.close()
 
     def tick(self, now: float) -> None:
         """Look at the clock: preface, keepalive and drain time limits. Call about once a second."""
@@ -677,38 +535,14 @@ class ServerConnection:
         elif action is Action.CUT:
             self.close()
 
-    def drain(self, now: float) -> None:
-        """Stop taking new streams in the two steps of RFC 9113 6.8, so that none is lost on the way."""
-        if self._draining or self.closing:
-            return
-        if not self._preface_done:
-            self.close()
-            return
-        self._draining = True
-        self._drain_ping_at = now
-        self.append(
-            frames.goaway_frame(frames.MAX_STREAM_ID, ErrorCode.NO_ERROR, b"graceful_stop")
-            + frames.ping_frame(_DRAIN_PING)
-        )
-
-    def _finish_drain(self) -> None:
-        self._drain_ping_at = None
-        self.append(frames.goaway_frame(self.last_stream_id, ErrorCode.NO_ERROR, b"graceful_stop"))
-        self._goaway_sent = True
-        self._close_if_drained()
-
-    def _close_if_drained(self) -> None:
-        if self._goaway_sent and not self.streams:
-            self.close()
-
 
 def _strip_padding(data: bytes, start: int, stop: int, flags: int) -> tuple[int, int]:
     """Bounds of the payload without its padding (6.1, 6.2)."""
     if not flags & frames.PADDED:
         return start, stop
     if start == stop:
-        raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "no pad length")
+        raise Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "no pad length")
     padded_stop = stop - data[start]
     if padded_stop < start + 1:
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "padding longer than the payload")
+        raise Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, "padding longer than the payload")
     return start + 1, padded_stop

@@ -1,8 +1,9 @@
 """Deadlines of many calls behind one timer.
 
-Calls are filed by tick of 10 ms, so that a call which ends in time is taken out at once and nothing stays behind. A
-deadline beyond the horizon waits in the last slot and is filed again from there, so that the number of slots is
-bounded whatever timeouts clients send. Slots are dicts used as ordered sets: calls expire in the order they came.
+Calls are filed by tick of 10 ms, so that a call which ends in time is taken out at once and
+nothing stays behind. A deadline beyond the horizon waits in the last slot and is filed again from
+there, so that the number of slots is bounded whatever timeouts clients send. Slots are dicts used
+as ordered sets: calls expire in the order they came.
 """
 
 import heapq

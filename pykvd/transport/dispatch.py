@@ -35,7 +35,10 @@ class Dispatcher:
             head.open, head.target = StreamCall, self._streams[head.path]
 
     def _refusal(self, head: RequestHead) -> bytes | None:
-        """The whole response for a request that no handler will see, or None; texts as grpc-go's."""
+        """The whole response for a request that no handler will see, or None.
+
+        Texts as grpc-go's.
+        """
         if not _is_grpc(head.content_type):
             return grpc.trailers_only_block(
                 Code.INVALID_ARGUMENT,
@@ -45,7 +48,8 @@ class Dispatcher:
         if head.method != "POST":
             return grpc.trailers_only_block(
                 Code.INTERNAL,
-                f'http2Server.operateHeaders parsed a :method field: "{head.method}" which should be POST',
+                "http2Server.operateHeaders parsed a :method field: "
+                f'"{head.method}" which should be POST',
                 http_status=405,
             )
         if head.path not in self._unary and head.path not in self._streams:

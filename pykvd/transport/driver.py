@@ -1,7 +1,8 @@
 """asyncio around `ServerConnection`: one Protocol object a socket.
 
-The first bytes decide here, and only here, who speaks on the socket: an HTTP/2 preface starts a ServerConnection,
-anything else is handed to the HTTP/1.1 protocol that the server was given, or cut.
+The first bytes decide here, and only here, who speaks on the socket: an HTTP/2 preface starts a
+ServerConnection, anything else is handed to the HTTP/1.1 protocol that the server was given, or
+cut.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, cast
 
-from pykvd.transport.connection import ServerConnection
 from pykvd.transport.frames import CLIENT_PREFACE, ErrorCode
 
 if TYPE_CHECKING:
+    from pykvd.transport.connection import ServerConnection
     from pykvd.transport.server import Server
 
 # The shortest beginning of the preface that no HTTP/1.1 request shares ("PRI " could be a method).
@@ -30,6 +31,7 @@ class Http2Protocol(asyncio.Protocol):
         self._connection: ServerConnection
         self._head = b""
         self._speaking = False
+        self._lost = False
         self._reading_paused = False
         self._cut_handle: asyncio.TimerHandle | None = None
 
@@ -88,6 +90,7 @@ class Http2Protocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """All calls of the connection end."""
         del exc
+        self._lost = True
         if self._cut_handle is not None:
             self._cut_handle.cancel()
         self._connection.dirty = True  # nothing can be sent any more
@@ -97,7 +100,12 @@ class Http2Protocol(asyncio.Protocol):
     # Called by the server.
 
     def flush(self) -> None:
-        """Write all pending output; more may be pending afterwards (`dirty`), for the next turn of the loop."""
+        """Write all pending output.
+
+        More may be pending afterwards (`dirty`), for the next turn of the loop.
+        """
+        if self._lost:
+            return
         connection = self._connection
         transport = self._transport
         out = connection.take_output()
@@ -105,34 +113,49 @@ class Http2Protocol(asyncio.Protocol):
             data = out[0] if len(out) == 1 else b"".join(out)
             self._server.counters.bytes_sent += len(data)
             transport.write(data)
-            if not connection.writable:
-                self._relieve()
         if connection.closing:
             self._begin_close()
         elif connection.dirty:
             self._server.wake(self)
+        elif not connection.writable:
+            self._relieve()
 
     def cut(self) -> None:
         """Drop the socket and whatever it still holds."""
         self._transport.abort()
 
     def _relieve(self) -> None:
-        """The socket is full: when far too much waits, stop reading what would only produce more."""
-        if (
-            not self._reading_paused
-            and self._transport.get_write_buffer_size() > self._server.limits.stalled_output_bytes
-        ):
+        """The socket is full: when far too much waits, stop reading what would only produce more.
+
+        Only then: the kernel alone decides when the socket has room again, so nothing that the
+        peer still has to say (a WINDOW_UPDATE) can be what we wait for.
+        """
+        waiting = self._connection.queued_bytes + self._transport.get_write_buffer_size()
+        if not self._reading_paused and waiting > self._server.limits.stalled_output_bytes:
             self._reading_paused = True
             self._transport.pause_reading()
 
     def _begin_close(self) -> None:
-        """Close once the output is gone, or after a moment whatever is left."""
-        if self._cut_handle is None:
-            self._cut_handle = self._server.call_later(self._server.limits.goaway_linger, self.cut)
-            self._transport.close()
+        """Close once the output has reached the peer, or after `linger` whatever is left.
+
+        Our side is closed first and the peer's rest read away: closing a socket with unread input
+        resets it, and the peer might never see the GOAWAY.
+        """
+        linger = self._connection.linger
+        if not linger:
+            self.cut()
+        elif self._cut_handle is None:
+            self._cut_handle = self._server.call_later(linger, self.cut)
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:
+                self._transport.close()
 
     def _decide(self, data: bytes) -> bytes:
-        """HTTP/2, HTTP/1.1 or nothing: the bytes to go on with, empty while undecided or given away."""
+        """HTTP/2, HTTP/1.1 or nothing.
+
+        The bytes to go on with, empty while undecided or given away.
+        """
         data = self._head + data
         if _HTTP2_MARK.startswith(data):
             self._head = data
@@ -154,7 +177,10 @@ def _describe_peer(transport: asyncio.BaseTransport) -> str:
 
 
 def _set_socket_options(sock: socket.socket | None, keepalive_timeout: float) -> None:
-    """No Nagle delay; and unacknowledged output ends a dead connection as soon as a lost ping would."""
+    """No Nagle delay.
+
+    And unacknowledged output ends a dead connection as soon as a lost ping would.
+    """
     if sock is None or sock.family == socket.AF_UNIX:
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -60,7 +60,7 @@ class ErrorCode(IntEnum):
     HTTP_1_1_REQUIRED = 0xD
 
 
-class ConnectionFault(Exception):
+class Http2ConnectionError(Exception):
     """The peer broke a rule that ends the connection: carries the GOAWAY code and debug text."""
 
     def __init__(self, code: ErrorCode, debug: str) -> None:
@@ -69,7 +69,8 @@ class ConnectionFault(Exception):
         self.debug = debug
 
 
-# Length is 24 bits: its upper 16 and lower 8, then type, flags and stream id (with its reserved bit).
+# Length is 24 bits: its upper 16 and lower 8, then type, flags and stream id (with its reserved
+# bit).
 _HEADER = Struct(">HBBBL")
 unpack_header = _HEADER.unpack_from
 _UINT32 = Struct(">L")

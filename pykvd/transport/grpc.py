@@ -1,7 +1,8 @@
 """gRPC over HTTP/2, the parts that are only bytes (grpc/grpc doc/PROTOCOL-HTTP2.md).
 
-Message prefix, timeouts, `grpc-message` escaping, metadata, compression, and the response header blocks. The blocks
-use static-table names and literals without indexing, so they are the same bytes for every connection.
+Message prefix, timeouts, `grpc-message` escaping, metadata, compression, and the response header
+blocks. The blocks use static-table names and literals without indexing, so they are the same bytes
+for every connection.
 """
 
 import binascii
@@ -39,6 +40,7 @@ def parse_timeout(value: str) -> float:
 
     Raises:
         ValueError: not one to eight digits and a unit.
+
     """
     digits = value[:-1]
     if not (digits.isdecimal() and digits.isascii() and len(digits) <= _MAX_TIMEOUT_DIGITS):
@@ -50,7 +52,10 @@ def parse_timeout(value: str) -> float:
 
 
 def encode_status_text(text: str) -> bytes:
-    """`grpc-message`: UTF-8 with everything but printable ASCII percent-encoded, cut to a bounded length."""
+    """`grpc-message`.
+
+    UTF-8 with everything but printable ASCII percent-encoded, cut to a bounded length.
+    """
     if text.isascii() and text.isprintable() and "%" not in text:
         return text[:MAX_STATUS_TEXT_BYTES].encode("ascii")
     out = bytearray()
@@ -70,6 +75,7 @@ def decode_metadata(fields: Iterable[Field]) -> Mapping[str, str | bytes]:
 
     Raises:
         ValueError: a `-bin` value is not base64.
+
     """
     metadata: dict[str, str | bytes] = {}
     for name, value, _ in fields:
@@ -84,6 +90,7 @@ def decode_binary(value: str) -> bytes:
 
     Raises:
         ValueError: it is not base64.
+
     """
     first = value.split(",", 1)[0].strip()
     try:
@@ -104,6 +111,7 @@ def decompress(data: bytes, encoding: str, limit: int) -> bytes:
 
     Raises:
         RpcError: unknown encoding, corrupt data, or a message above the limit.
+
     """
     if encoding != "gzip":
         raise RpcError(Code.INTERNAL, "grpc: compressed flag set with identity or empty encoding")
@@ -169,7 +177,7 @@ def trailers_only_block(
     code: int, text: str, *, http_status: int = 200, extra: bytes = b""
 ) -> bytes:
     """The one header block of a response without messages."""
-    if http_status == 200:  # noqa: PLR2004 - the static table's entry
+    if http_status == 200:
         status = _STATUS_200
     else:
         status = b"\x08" + _encode_integer(3, 7) + b"%03d" % http_status

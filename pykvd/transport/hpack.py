@@ -1,8 +1,8 @@
 """HPACK header decoding (RFC 7541): static and dynamic table, integers, strings.
 
-A field is `(name, value, size)` with text decoded as latin-1 (one character an octet) and `size` as RFC 7541 4.1
-counts it, so that a table entry, a decoded field and its cost are one shared object. An error ends the connection:
-after it the two tables no longer agree.
+A field is `(name, value, size)` with text decoded as latin-1 (one character an octet) and `size`
+as RFC 7541 4.1 counts it, so that a table entry, a decoded field and its cost are one shared
+object. An error ends the connection: after it the two tables no longer agree.
 """
 
 from pykvd.transport import huffman
@@ -15,14 +15,16 @@ DEFAULT_TABLE_BYTES = 4096
 _MAX_INTEGER_STEPS = 5
 
 _STATIC_NAMES_AND_VALUES = """
-:authority|;:method|GET;:method|POST;:path|/;:path|/index.html;:scheme|http;:scheme|https;:status|200;
-:status|204;:status|206;:status|304;:status|400;:status|404;:status|500;accept-charset|;
-accept-encoding|gzip, deflate;accept-language|;accept-ranges|;accept|;access-control-allow-origin|;age|;
-allow|;authorization|;cache-control|;content-disposition|;content-encoding|;content-language|;
-content-length|;content-location|;content-range|;content-type|;cookie|;date|;etag|;expect|;expires|;from|;
-host|;if-match|;if-modified-since|;if-none-match|;if-range|;if-unmodified-since|;last-modified|;link|;
-location|;max-forwards|;proxy-authenticate|;proxy-authorization|;range|;referer|;refresh|;retry-after|;
-server|;set-cookie|;strict-transport-security|;transfer-encoding|;user-agent|;vary|;via|;www-authenticate|
+:authority|;:method|GET;:method|POST;:path|/;:path|/index.html;:scheme|http;:scheme|https;:status|2
+00; :status|204;:status|206;:status|304;:status|400;:status|404;:status|500;accept-charset|;
+accept-encoding|gzip,
+deflate;accept-language|;accept-ranges|;accept|;access-control-allow-origin|;age|;
+allow|;authorization|;cache-control|;content-disposition|;content-encoding|;content-language|; cont
+ent-length|;content-location|;content-range|;content-type|;cookie|;date|;etag|;expect|;expires|;fro
+m|; host|;if-match|;if-modified-since|;if-none-match|;if-range|;if-unmodified-since|;last-modified|
+;link|; location|;max-forwards|;proxy-authenticate|;proxy-authorization|;range|;referer|;refresh|;r
+etry-after|; server|;set-cookie|;strict-transport-security|;transfer-encoding|;user-agent|;vary|;vi
+a|;www-authenticate|
 """
 
 
@@ -36,14 +38,14 @@ STATIC_TABLE: tuple[Field, ...] = tuple(
 """RFC 7541 Appendix A; index 1 is element 0."""
 
 _STATIC_COUNT = len(STATIC_TABLE)
-_BY_INDEX: tuple[Field | None, ...] = (None, *STATIC_TABLE)
+STATIC_ENTRIES: tuple[Field | None, ...] = (None, *STATIC_TABLE)
 
 
 class HpackError(ValueError):
     """The block cannot be decoded (COMPRESSION_ERROR)."""
 
 
-class HeaderListTooLarge(ValueError):
+class HeaderListTooLargeError(ValueError):
     """The decoded list is above the limit. The table is still in step: only the request is lost."""
 
 
@@ -61,14 +63,19 @@ class HpackDecoder:
         self._capacity = DEFAULT_TABLE_BYTES
         self._max_list_bytes = max_list_bytes
         self.changes = 0
-        """Counts changes of the table: a block decoded without one means the same until the next one."""
+        """Counts changes of the table.
+
+        A block decoded without one means the same until the next one.
+        """
 
     def decode(self, block: bytes) -> list[Field]:
         """The fields of one complete header block, in order.
 
         Raises:
             HpackError: the block is malformed.
-            HeaderListTooLarge: the list is above the limit; the block was still decoded to its end.
+            HeaderListTooLargeError: the list is above the limit; the block was still decoded to
+            its end.
+
         """
         try:
             return self._decode(block)
@@ -79,7 +86,6 @@ class HpackDecoder:
 
     def _decode(self, block: bytes) -> list[Field]:
         fields: list[Field] = []
-        append = fields.append
         entries = self._entries
         total = 0
         position = 0
@@ -87,67 +93,73 @@ class HpackDecoder:
         while position < end:
             byte = block[position]
             position += 1
-            if byte & 0x80:  # 6.1 indexed field
+            if byte >= 0x80:  # 6.1 indexed field
                 index = byte & 0x7F
                 if index == 0x7F:
                     index, position = _decode_integer(block, position, 0x7F)
-                field = (
-                    self._lookup(index)
-                    if index > _STATIC_COUNT or not index
-                    else STATIC_TABLE[index - 1]
-                )
-            elif byte & 0x40:  # 6.2.1 literal with incremental indexing
-                index = byte & 0x3F
-                if index == 0x3F:
-                    index, position = _decode_integer(block, position, 0x3F)
-                field, position = self._literal(block, position, index)
+                # Index 62 is the newest entry; past the oldest one this raises IndexError.
+                field = STATIC_ENTRIES[index] if index < 62 else entries[61 - index]
+                if field is None:
+                    raise HpackError("index 0")
+            elif byte >= 0x40:  # 6.2.1 literal with incremental indexing
+                field, position = self._literal(block, position, byte & 0x3F, 0x3F)
                 self._insert(field)
-            elif byte & 0x20:  # 6.3 table size update
-                if fields or total:
+            elif byte < 0x20:  # 6.2.2 and 6.2.3 literal without indexing
+                field, position = self._literal(block, position, byte & 0x0F, 0x0F)
+            else:  # 6.3 table size update
+                if total:
                     raise HpackError("table size update after a field")
-                size, position = byte & 0x1F, position
+                size = byte & 0x1F
                 if size == 0x1F:
                     size, position = _decode_integer(block, position, 0x1F)
                 self._resize(size)
                 continue
-            else:  # 6.2.2 and 6.2.3 literal without indexing
-                index = byte & 0x0F
-                if index == 0x0F:
-                    index, position = _decode_integer(block, position, 0x0F)
-                field, position = self._literal(block, position, index)
             total += field[2]
             if total <= self._max_list_bytes:
-                append(field)
+                fields.append(field)
         if total > self._max_list_bytes:
-            raise HeaderListTooLarge(total)
-        del entries
+            raise HeaderListTooLargeError(total)
         return fields
 
-    def _lookup(self, index: int) -> Field:
-        if not index:
-            raise HpackError("index 0")
-        # Index 62 is the newest entry; past the oldest one the negative index raises IndexError.
-        return self._entries[_STATIC_COUNT - index]
+    def _literal(
+        self, block: bytes, position: int, index: int, full_prefix: int
+    ) -> tuple[Field, int]:
+        """A literal field whose first byte is read.
 
-    def _literal(self, block: bytes, position: int, name_index: int) -> tuple[Field, int]:
-        """A literal field whose first byte is read: its name by index or as a string, then its value."""
-        if not name_index:
+        Its name by index or as a string, then its value.
+        """
+        if index == full_prefix:
+            index, position = _decode_integer(block, position, full_prefix)
+        if not index:
             name, position = _decode_string(block, position)
-        elif name_index <= _STATIC_COUNT:
-            name = STATIC_TABLE[name_index - 1][0]
         else:
-            name = self._entries[_STATIC_COUNT - name_index][0]
-        value, position = _decode_string(block, position)
-        return (name, value, len(name) + len(value) + ENTRY_OVERHEAD), position
+            entry = STATIC_ENTRIES[index] if index <= _STATIC_COUNT else self._entries[61 - index]
+            assert entry is not None
+            name = entry[0]
+        first = block[position]
+        length = first & 0x7F
+        start = position + 1
+        end = start + length
+        if length == 0x7F or end > len(block):  # rare; the usual case is spelled out here for speed
+            value, end = _decode_string(block, position)
+        elif first & 0x80:
+            value = huffman.decode(block[start:end])
+        else:
+            value = str(block[start:end], "latin-1")
+        return (name, value, len(name) + len(value) + ENTRY_OVERHEAD), end
 
     def _insert(self, field: Field) -> None:
-        """Add an entry and evict the oldest ones (RFC 7541 4.4); one that is too large empties the table."""
+        """Add an entry and evict the oldest ones (RFC 7541 4.4).
+
+        One that is too large empties the table.
+        """
         self.changes += 1
         entries = self._entries
         entries.append(field)
-        self._table_bytes += field[2]
-        while self._table_bytes > self._capacity:
-            self._table_bytes -= entries.pop(0)[2]
+        size = self._table_bytes + field[2]
+        while size > self._capacity:
+            size -= entries.pop(0)[2]
+        self._table_bytes = size
 
     def _resize(self, capacity: int) -> None:
         if capacity > DEFAULT_TABLE_BYTES:

@@ -1,9 +1,10 @@
 """Huffman decoding of HPACK strings (RFC 7541 5.2 and Appendix B).
 
-The code is canonical: sorted by (length, symbol) the code words count upwards, so the lengths alone define it.
-Decoding goes byte by byte through an automaton whose states are the inner nodes of the code tree. A state is a
-dict from input byte to (text, next state) that fills itself when a byte is met for the first time, so that import
-costs nothing and the loop is one lookup a byte. All states together are bounded (256 x 256 entries).
+The code is canonical: sorted by (length, symbol) the code words count upwards, so the lengths
+alone define it. Decoding goes byte by byte through an automaton whose states are the inner nodes
+of the code tree. A state is a dict from input byte to (text, next state) that fills itself when a
+byte is met for the first time, so that import costs nothing and the loop is one lookup a byte. All
+states together are bounded (256 x 256 entries).
 """
 
 from __future__ import annotations
@@ -99,6 +100,7 @@ def decode(data: bytes) -> str:
 
     Raises:
         HuffmanError: padding longer than seven bits or not all ones, or EOS inside (RFC 7541 5.2).
+
     """
     state = _START
     text = ""

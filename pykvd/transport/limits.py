@@ -13,9 +13,15 @@ class Limits:
     max_message_bytes: int = 1_572_864 + 524_288
     """One request message, compressed or not: etcd's max-request-bytes plus its fixed overhead."""
     max_buffered_request_bytes: int = 64 << 20
-    """Incomplete messages of all streams of one connection: many half-sent messages must not fill memory."""
+    """Incomplete messages of all streams of one connection.
+
+    Many half-sent messages must not fill memory.
+    """
     max_header_block_bytes: int = 32 << 10
-    """One compressed header block over all its CONTINUATION frames; it must be held whole before it is decoded."""
+    """One compressed header block over all its CONTINUATION frames.
+
+    It must be held whole before it is decoded.
+    """
     max_header_list_bytes: int = 64 << 10
     """One decoded header list (RFC 9113 6.5.2); room for a JWT, no room for an HPACK bomb."""
     max_continuations: int = 16
@@ -23,11 +29,17 @@ class Limits:
 
     # Streams and windows.
     max_concurrent_streams: int = UNLIMITED_STREAMS
-    """Open streams a connection; the largest number means none is advertised, as etcd does by default."""
+    """Open streams a connection.
+
+    The largest number means none is advertised, as etcd does by default.
+    """
     max_streams_hard: int = 100_000
     """Open streams a connection even when none is advertised: each costs about a kilobyte."""
     stream_window_bytes: int = 1 << 20
-    """Receive window of a stream: large enough that a request of the usual size never waits for an update."""
+    """Receive window of a stream.
+
+    Large enough that a request of the usual size never waits for an update.
+    """
     connection_window_bytes: int = 8 << 20
     """Receive window of a connection."""
     stream_high_water: int = 1 << 20
@@ -35,15 +47,25 @@ class Limits:
     stream_low_water: int = 256 << 10
     """Queued bytes at which a slow stream is told that it is writable."""
     socket_buffer_bytes: int = 256 << 10
-    """Bytes handed to the socket and not taken by the kernel, above which streams keep their data queued."""
+    """Bytes that the kernel has not taken, above which streams keep their data queued."""
     stalled_output_bytes: int = 4 << 20
-    """The same, above which the connection is not read any more: a client that asks and never reads the answers."""
+    """The same, above which the connection is not read any more.
+
+    A client that asks and never reads the answers.
+    """
+
+    max_queued_reply_bytes: int = 512 << 20
+    """Replies that wait for one client's windows. Above it new calls are refused with
+    REFUSED_STREAM, which clients retry. One reply alone may be larger."""
 
     # Abuse. Budgets are per connection; useful frames refill the first one.
     max_idle_frames: int = 10_000
-    """Frames that carry no work (SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA, unknown) between two that do."""
+    """Frames without work between two with some: SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA."""
     reset_burst: int = 5_000
-    """Streams a client may reset at once (CVE-2023-44487); a client that drops all its watches does this."""
+    """Streams a client may reset at once (CVE-2023-44487).
+
+    A client that drops all its watches does this.
+    """
     resets_per_second: float = 500.0
     """Steady rate at which that budget grows back."""
     ping_strikes: int = 2
@@ -59,7 +81,7 @@ class Limits:
     keepalive_interval: float = 7200.0
     """Silence after which the server pings (--grpc-keepalive-interval)."""
     keepalive_timeout: float = 20.0
-    """Wait for the answer to that ping (--grpc-keepalive-timeout), and for the kernel's acknowledgements."""
+    """Wait for the answer to that ping (--grpc-keepalive-timeout), and for TCP's own ACKs."""
     drain_ping_timeout: float = 1.0
     """Wait for the ping that proves that the client has read our first GOAWAY."""
     goaway_linger: float = 1.0

@@ -1,17 +1,18 @@
-"""From header blocks to requests: checks of RFC 9113 8.2 and 8.3, and the two caches that make them cheap.
+"""From header blocks to requests: the checks of RFC 9113 8.2 and 8.3, made cheap by two caches.
 
-1. By block: the same bytes mean the same request while the HPACK table stays as it is. Clients that send no
-   deadline repeat one block for ever.
-2. By fields: clients that send a deadline insert a new `grpc-timeout` into the table with every call, which moves
-   all indexes. The fields without it are still the same few lists, and each list is checked once.
+1. By block: the same bytes mean the same request while the HPACK table stays as it is. Clients
+   that send no deadline repeat one block for ever.
+2. By fields: clients that send a deadline insert a new `grpc-timeout` into the table with every
+   call, which moves all indexes. The fields without it are still the same few lists, and each list
+   is checked once.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pykvd.transport import grpc
-from pykvd.transport.frames import ConnectionFault, ErrorCode
-from pykvd.transport.hpack import Field, HeaderListTooLarge, HpackDecoder, HpackError
+from pykvd.transport.frames import ErrorCode, Http2ConnectionError
+from pykvd.transport.hpack import Field, HpackDecoder, HpackError
 
 MAX_CACHED_BLOCKS = 64
 """Per connection; a client uses one or two blocks a method."""
@@ -28,7 +29,7 @@ _NAME_CHARACTERS = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxy
 _FORBIDDEN_IN_VALUES = ("\x00", "\r", "\n")
 
 
-class RequestFault(Exception):
+class MalformedRequestError(Exception):
     """The request is malformed: its stream is reset with `code`, the connection goes on."""
 
     def __init__(self, code: ErrorCode, reason: str) -> None:
@@ -63,14 +64,17 @@ class RequestHead:
         self._check()
 
     def _check(self) -> None:
-        """Find what routing needs; raises RequestFault for a malformed list (RFC 9113 8.2, 8.3)."""
+        """Find what routing needs.
+
+        Raises MalformedRequestError for a malformed list (RFC 9113 8.2, 8.3).
+        """
         pseudo: dict[str, str] = {}
         regular = False
         for name, value, _ in self.fields:
             _check_value(name, value)
             if name[:1] == ":":
                 if regular or name in pseudo or name not in _PSEUDO_HEADERS:
-                    raise RequestFault(ErrorCode.PROTOCOL_ERROR, f"pseudo-header {name!r}")
+                    raise MalformedRequestError(ErrorCode.PROTOCOL_ERROR, f"pseudo-header {name!r}")
                 pseudo[name] = value
             else:
                 regular = True
@@ -82,7 +86,7 @@ class RequestHead:
         self.method = pseudo.get(":method", "")
         self.path = pseudo.get(":path", "")
         if not (self.method and self.path and pseudo.get(":scheme")):
-            raise RequestFault(ErrorCode.PROTOCOL_ERROR, "missing pseudo-header")
+            raise MalformedRequestError(ErrorCode.PROTOCOL_ERROR, "missing pseudo-header")
 
     @property
     def metadata(self) -> Mapping[str, str | bytes]:
@@ -94,17 +98,19 @@ class RequestHead:
 
 def _check_name(name: str, value: str) -> None:
     if not name or not _NAME_CHARACTERS.issuperset(name) or name in _CONNECTION_HEADERS:
-        raise RequestFault(ErrorCode.PROTOCOL_ERROR, f"header {name!r}")
+        raise MalformedRequestError(ErrorCode.PROTOCOL_ERROR, f"header {name!r}")
     if name == "te" and value != "trailers":
-        raise RequestFault(ErrorCode.PROTOCOL_ERROR, f"te: {value!r}")
+        raise MalformedRequestError(ErrorCode.PROTOCOL_ERROR, f"te: {value!r}")
 
 
 def _check_value(name: str, value: str) -> None:
     if value and (value[0] in " \t" or value[-1] in " \t"):
-        raise RequestFault(ErrorCode.PROTOCOL_ERROR, f"white space around the value of {name!r}")
+        raise MalformedRequestError(
+            ErrorCode.PROTOCOL_ERROR, f"white space around the value of {name!r}"
+        )
     for character in _FORBIDDEN_IN_VALUES:
         if character in value:
-            raise RequestFault(ErrorCode.PROTOCOL_ERROR, f"control character in {name!r}")
+            raise MalformedRequestError(ErrorCode.PROTOCOL_ERROR, f"control character in {name!r}")
 
 
 Request = tuple[RequestHead, str | None]
@@ -126,9 +132,10 @@ class RequestDecoder:
         """The request of one header block.
 
         Raises:
-            ConnectionFault: the block cannot be decoded.
-            RequestFault: the request is malformed.
-            HeaderListTooLarge: the list is above the limit.
+            Http2ConnectionError: the block cannot be decoded.
+            MalformedRequestError: the request is malformed.
+            HeaderListTooLargeError: the list is above the limit.
+
         """
         request = self._blocks.get(block)
         if request is not None:
@@ -156,7 +163,7 @@ class RequestDecoder:
         try:
             return self._hpack.decode(block)
         except HpackError as error:
-            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from None
+            raise Http2ConnectionError(ErrorCode.COMPRESSION_ERROR, str(error)) from None
         finally:
             if changes != self._hpack.changes and self._blocks:
                 self._blocks.clear()
@@ -169,6 +176,3 @@ class RequestDecoder:
                 self._lists.clear()
             self._lists[fields] = head
         return head
-
-
-__all__ = ["HeaderListTooLarge", "Request", "RequestDecoder", "RequestFault", "RequestHead"]

@@ -1,4 +1,7 @@
-"""The listener: sockets, all connections, one timer for deadlines, one for time limits, one flush a loop turn."""
+"""The listener.
+
+Sockets, all connections, one timer for deadlines, one for time limits, one flush a loop turn.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,10 @@ class Server:
         logger: logging.Logger | None = None,
         http1: Callable[[], asyncio.Protocol] | None = None,
     ) -> None:
-        """`unary` and `streams` map full paths to handlers; `http1` makes the protocol for HTTP/1.1 clients."""
+        """`unary` and `streams` map full paths to handlers.
+
+        `http1` makes the protocol for HTTP/1.1 clients.
+        """
         self.limits = limits or Limits()
         self.logger = logger or logging.getLogger("pykvd.transport")
         self.counters = Counters()
@@ -67,6 +73,7 @@ class Server:
 
         Raises:
             OSError: the address cannot be bound.
+
         """
         self._start()
         listener = await self._loop.create_server(
@@ -86,11 +93,12 @@ class Server:
 
         Raises:
             OSError: the path cannot be bound, or something else than a socket is there.
+
         """
         self._start()
         with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: ASYNC240 - a local path, no network behind it
-                os.unlink(path)  # noqa: ASYNC240
+            if stat.S_ISSOCK(os.stat(path).st_mode):
+                os.unlink(path)
         listener = await self._loop.create_unix_server(self._make_protocol, path, backlog=BACKLOG)
         self._listeners.append(listener)
         self._unix_paths.append(path)
@@ -109,7 +117,7 @@ class Server:
     # Stopping.
 
     async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - the contract's name
-        """Stop accepting, tell clients to go, wait for running calls up to `timeout` seconds, then cut."""
+        """Stop accepting, send clients away, let calls run for `timeout` seconds, then cut."""
         self._draining = True
         self._stop_listening()
         if self._empty is None:
@@ -187,7 +195,10 @@ class Server:
         successor.data_received(data)
 
     def wake(self, protocol: Http2Protocol) -> None:
-        """A connection has output: flush all such connections once, in the next turn of the loop."""
+        """A connection has output.
+
+        Flush all such connections once, in the next turn of the loop.
+        """
         if not self._dirty:
             self._loop.call_soon(self._flush)
         self._dirty.append(protocol)

@@ -1,9 +1,10 @@
 """The contract between the transport and the services behind it.
 
-A service names its methods by full path (`/etcdserverpb.KV/Put`) and gives one plain callable for each. A unary
-handler gets a `Call` and the request bytes; a stream handler gets a `Stream` and returns the `StreamReceiver` that
-is told what the client does. Everything here runs on the loop thread; nothing here blocks, and no task is made
-for a call (see `async_stream` for the few methods that are easier to write as a coroutine).
+A service names its methods by full path (`/etcdserverpb.KV/Put`) and gives one plain callable for
+each. A unary handler gets a `Call` and the request bytes; a stream handler gets a `Stream` and
+returns the `StreamReceiver` that is told what the client does. Everything here runs on the loop
+thread; nothing here blocks, and no task is made for a call (see `async_stream` for the few methods
+that are easier to write as a coroutine).
 
 `Call` and `Stream` are Protocols, so a gateway or a test can bring its own.
 """
@@ -35,6 +36,9 @@ class Code(IntEnum):
     UNAUTHENTICATED = 16
 
 
+_CODES = frozenset(Code)
+
+
 class RpcError(Exception):
     """A call's failure as the client will see it: a gRPC status code and its text."""
 
@@ -44,21 +48,25 @@ class RpcError(Exception):
         self.message = message
 
     def __str__(self) -> str:
-        return f"{Code(self.code).name}: {self.message}"
+        return f"{Code(self.code).name if self.code in _CODES else self.code}: {self.message}"
 
 
 class Call(Protocol):
     """One unary call in progress."""
 
     on_done: Callable[[], None] | None
-    """Called once if the call ends without the handler's `reply` or `fail`: cancelled, out of time, connection lost."""
+    """Called once if the call ends without the handler's `reply` or `fail`.
+
+    Cancelled, out of time, connection lost.
+    """
 
     @property
     def metadata(self) -> Mapping[str, str | bytes]:
         """Request metadata by lower-case name; of a repeated name the first value.
 
-        Text is decoded as latin-1 (gRPC promises ASCII; the bytes can be had back with `encode("latin-1")`);
-        names that end in `-bin` map to bytes. gRPC's own headers (`grpc-*`, `te`) are left out.
+        Text is decoded as latin-1 (gRPC promises ASCII; the bytes can be had back with
+        `encode("latin-1")`); names that end in `-bin` map to bytes. gRPC's own headers (`grpc-*`,
+        `te`) are left out.
         """
 
     @property
@@ -97,15 +105,19 @@ class Stream(Protocol):
 
     @property
     def done(self) -> bool:
-        """Whether the stream is finished by us or closed by the client, its deadline or the network."""
+        """Whether we finished it, or the client, its deadline or the network ended it."""
 
     @property
     def buffered(self) -> int:
         """Bytes queued here, held back by the client's windows or by a full socket.
 
-        What has left this queue waits at most in the connection's own socket buffer, which is bounded by
-        `Limits.socket_buffer_bytes` for all streams together.
+        What has left this queue waits at most in the connection's own socket buffer, which is
+        bounded by `Limits.socket_buffer_bytes` for all streams together.
         """
+
+    @property
+    def congested(self) -> bool:
+        """Whether `buffered` has passed the high-water mark and `writable` is still to come."""
 
     def send_headers(self) -> None:
         """Send the response headers now rather than with the first message."""
@@ -123,14 +135,20 @@ class Stream(Protocol):
         """End the call with this status after everything queued."""
 
     def pause_reading(self) -> None:
-        """Stop giving the client new receive window; what the window already allows still arrives."""
+        """Stop giving the client new receive window.
+
+        What the window already allows still arrives.
+        """
 
     def resume_reading(self) -> None:
         """Give the client receive window again."""
 
 
 class StreamReceiver(Protocol):
-    """What a service wants to hear about one stream. Called on the loop thread, never after `closed` or `finish`."""
+    """What a service wants to hear about one stream.
+
+    Called on the loop thread, never after `closed` or `finish`.
+    """
 
     def message_received(self, message: bytes) -> None:
         """One complete request message. May raise RpcError, which finishes the stream."""
@@ -142,11 +160,14 @@ class StreamReceiver(Protocol):
         """Cancelled, reset, out of time, or connection lost. Once, and not after `finish`."""
 
     def writable(self) -> None:
-        """`buffered` fell to `Limits.stream_low_water` after having been above `Limits.stream_high_water`."""
+        """`buffered` fell to `Limits.stream_low_water` after a time above `stream_high_water`."""
 
 
 UnaryHandler = Callable[[Call, bytes], bytes | None]
-"""Returns the reply at once, or None when `call.reply` or `call.fail` will follow; may raise RpcError."""
+"""Returns the reply at once, or None when `call.reply` or `call.fail` will follow.
+
+May raise RpcError.
+"""
 
 StreamHandler = Callable[[Stream], StreamReceiver]
 """Starts one streaming call; may raise RpcError."""

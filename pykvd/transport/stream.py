@@ -1,8 +1,8 @@
 """One HTTP/2 stream on the server side: its windows and its queue of output.
 
-The connection calls the hooks at the end of the class; the gRPC calls derive from it and send through it. Output
-goes straight to the connection while windows and socket allow, and waits here otherwise: bounded by what the
-service queues, which it can see in `queued_bytes`.
+The connection calls the hooks at the end of the class; the gRPC calls derive from it and send
+through it. Output goes straight to the connection while windows and socket allow, and waits here
+otherwise: bounded by what the service queues, which it can see in `queued_bytes`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ class Http2Stream:
     """A request in progress.
 
     `released` is set when the connection has forgotten the stream; nothing is sent after that.
-    Invariant: `queued_bytes` is the length of all pieces of `queue`; with `trailers` set nothing is queued any more.
+    Invariant: `queued_bytes` is the length of all pieces of `queue`; with `trailers` set nothing
+    is queued any more.
     """
 
     __slots__ = (
@@ -41,7 +42,7 @@ class Http2Stream:
         self.stream_id = stream_id
         self.send_window = connection.initial_send_window
         self.receive_window = connection.stream_window
-        self.remote_closed = False
+        self.remote_closed = connection.opening_ended
         self.reading_paused = False
         self.released = False
         self.queue: deque[bytes | memoryview] | None = None
@@ -75,6 +76,7 @@ class Http2Stream:
         if body:
             self.queue.append(body)
         self.queued_bytes += size
+        connection.queued_bytes += size
         connection.schedule(self)
 
     def send_trailers(self, block: bytes) -> None:
@@ -84,7 +86,10 @@ class Http2Stream:
             self._end()
 
     def send_queued_frame(self) -> bool:
-        """Move one DATA frame's worth from the queue to the connection; whether more could follow now."""
+        """Move one DATA frame's worth from the queue to the connection.
+
+        Whether more could follow now.
+        """
         connection = self.connection
         assert self.queue is not None
         quota = min(self.send_window, connection.send_window, connection.max_frame_size)
@@ -103,6 +108,7 @@ class Http2Stream:
         self.send_window -= quota
         connection.send_window -= quota
         self.queued_bytes -= quota
+        connection.queued_bytes -= quota
         connection.append_data(self.stream_id, quota, *parts)
         if not self.queue and self.trailers is not None:
             self._end()
@@ -136,5 +142,8 @@ class Http2Stream:
         """Some of the queue was sent."""
 
     def aborted(self) -> None:
-        """The stream is gone without our doing: reset by the peer, broken rule, or connection lost."""
+        """The stream is gone without our doing.
+
+        Reset by the peer, broken rule, or connection lost.
+        """
         raise NotImplementedError
