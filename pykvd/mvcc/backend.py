@@ -58,8 +58,10 @@ class Backend:
         *,
         post: Callable[[Callable[[], object]], object],
         on_failure: Callable[[BaseException], None],
+        recent_bytes: int = RECENT_BYTES,
     ) -> None:
         self._environment = environment
+        self._recent_bytes = recent_bytes
         self._post = post
         self._on_failure = on_failure
         self._failed = False
@@ -183,7 +185,7 @@ class Backend:
         self._committed.append(batch)
         self._committed_bytes += batch.size + RECORD_OVERHEAD * len(batch.records)
         # Invariant: only batches that are committed leave `_recent`.
-        while self._committed_bytes > RECENT_BYTES:
+        while self._committed_bytes > self._recent_bytes:
             old = self._committed.popleft()
             self._committed_bytes -= old.size + RECORD_OVERHEAD * len(old.records)
             for record_id in old.records:
