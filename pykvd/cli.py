@@ -7,8 +7,14 @@ import platform
 import sys
 from typing import TYPE_CHECKING
 
-from pykvd.config import Config, ConfigError, HelpRequested, UsageError
-from pykvd.config.commandline import parse_arguments, similar_flag
+from pykvd.config import (
+    Config,
+    ConfigError,
+    HelpRequested,
+    ShadowedVariableError,
+    UsageError,
+)
+from pykvd.config.commandline import parse_arguments
 from pykvd.config.usage import usage
 from pykvd.logs import get_logger, open_log
 from pykvd.version import API_VERSION, VERSION
@@ -30,15 +36,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if parse_arguments(arguments).get("version"):
             sys.stdout.write(version_text())
             return 0
-        config = _read_config(arguments)
+        with open_log():
+            config = Config.from_args(arguments, os.environ)
     except HelpRequested:
         sys.stdout.write(usage())
         return 0
-    except UsageError as error:
-        sys.stderr.write(f"{error}\n{_hint(str(error))}\n")
+    except ConfigError as error:
+        _report(error)
         return 1
-    except ConfigError:
-        return 1
+    return _run(config)
+
+
+def _run(config: Config) -> int:
     try:
         log = open_log(config.log_level, config.log_format, config.log_outputs)
     except OSError as error:
@@ -51,6 +60,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(config)
 
 
+def _report(error: ConfigError) -> None:
+    """Say what is wrong: bad syntax as plain text, all else as a log line, at etcd's levels."""
+    if isinstance(error, UsageError):
+        question = f"Did you mean --{error.similar}? " if error.similar else ""
+        sys.stderr.write(f"{error}\n{question}`pykvd --help` lists all flags.\n")
+        return
+    with open_log():
+        if isinstance(error, ShadowedVariableError):
+            _log.fatal(error.event, **error.fields)
+        else:
+            _log.warn(error.event, **error.fields)
+
+
 def version_text() -> str:
     """What `--version` prints, four lines as etcd's."""
     system, machine = platform.system().lower(), platform.machine()
@@ -60,22 +82,3 @@ def version_text() -> str:
         f"Python Version: {platform.python_version()}\n"
         f"OS/Arch: {system}/{machine}\n"
     )
-
-
-def _read_config(arguments: Sequence[str]) -> Config:
-    """The configuration; what there is to say about it is logged in the default way."""
-    with open_log():
-        try:
-            return Config.from_args(arguments, os.environ)
-        except UsageError:
-            raise
-        except ConfigError as error:
-            _log.fatal(error.event, **error.fields)
-            raise
-
-
-def _hint(error: str) -> str:
-    name = error.rpartition(" -")[2]
-    similar = similar_flag(name) if "not defined" in error else ""
-    question = f"Did you mean --{similar}? " if similar else ""
-    return f"{question}`pykvd --help` lists all flags."

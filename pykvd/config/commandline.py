@@ -54,7 +54,8 @@ def _split(word: str) -> tuple[Flag, str | None]:
         return FLAGS[name], value if equals else None
     if name in {"h", "help"}:
         raise HelpRequested
-    raise UsageError(f"flag provided but not defined: -{name}")
+    similar = difflib.get_close_matches(name, FLAGS, n=1, cutoff=0.75)
+    raise UsageError(f"flag provided but not defined: -{name}", similar="".join(similar))
 
 
 def _parse(flag: Flag, value: str) -> object:
@@ -74,8 +75,3 @@ def _refuse_word(word: str) -> None:
     if word in _SUBCOMMANDS:
         raise ConfigError(f"the subcommand {quote(word)} is not supported")
     raise ConfigError(f"{quote(word)} is not a valid flag")
-
-
-def similar_flag(name: str) -> str:
-    """The known flag that `name` may be a slip of, or ""."""
-    return next(iter(difflib.get_close_matches(name, FLAGS, n=1, cutoff=0.75)), "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pykvd.config.catalog import FLAGS, IGNORED_FLAGS, Settings
-from pykvd.config.errors import ConfigError
+from pykvd.config.errors import ConfigError, ShadowedVariableError
 from pykvd.config.options import variable_of
 from pykvd.config.values import quote
 from pykvd.logs import get_logger
@@ -19,13 +19,14 @@ _PREFIX = "ETCD_"
 #: Known, but not to be set this way: a unit file that exports it must not make `--version` out of
 #: a start.
 _VERSION = variable_of("version")
+_SECRETS = frozenset({variable_of("discovery-password")})
 _VARIABLES = {variable_of(name): flag for name, flag in FLAGS.items()}
 
 
 def read_environment(environ: Mapping[str, str], given: Settings) -> Settings:
     """What the variables set, beside the flags `given`; an empty variable sets nothing.
 
-    Raises ConfigError for a bad value and for an option that is also given as a flag.
+    Raises ConfigError for a bad value, ShadowedVariableError for an option that is also a flag.
     """
     settings: Settings = {}
     for variable in sorted(name for name in environ if name.startswith(_PREFIX)):
@@ -38,19 +39,14 @@ def read_environment(environ: Mapping[str, str], given: Settings) -> Settings:
                 "unrecognized environment variable", environment_variable=f"{variable}={value}"
             )
         elif flag.name in given:
-            raise ConfigError(
-                f"{variable} and --{flag.name} are both set",
-                event="conflicting environment variable is shadowed by corresponding command-line "
-                "flag (either unset environment variable or disable flag))",
-                **{"environment-variable": variable},
-            )
+            raise ShadowedVariableError(variable, flag.name)
         else:
             if flag.name not in IGNORED_FLAGS:
                 settings[flag.name] = _parse(variable, value)
             _log.info(
                 "recognized and used environment variable",
                 variable_name=variable,
-                variable_value=value,
+                variable_value="..." if variable in _SECRETS else value,
             )
     return settings
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 class ConfigError(ValueError):
     """Options that cannot be used; `str()` is one line saying which and why.
 
-    `event` and `fields` are the log message and its fields, worded as etcd words them.
+    event, fields: the log message and its fields, worded as etcd words them.
     """
 
     def __init__(self, reason: str, *, event: str = "failed to verify flags", **fields: str):
@@ -16,7 +16,26 @@ class ConfigError(ValueError):
 
 
 class UsageError(ConfigError):
-    """A command line that does not follow the syntax: an unknown flag, a value that is not one."""
+    """A command line that does not follow the syntax: an unknown flag, a value that is not one.
+
+    similar: the name of a flag that may have been meant, or "".
+    """
+
+    def __init__(self, reason: str, *, similar: str = ""):
+        super().__init__(reason)
+        self.similar = similar
+
+
+class ShadowedVariableError(ConfigError):
+    """An option that is given both as a flag and as a variable."""
+
+    def __init__(self, variable: str, flag: str):
+        super().__init__(
+            f"{variable} and --{flag} are both set",
+            event="conflicting environment variable is shadowed by corresponding command-line flag "
+            "(either unset environment variable or disable flag))",
+            environment_variable=variable,
+        )
 
 
 class HelpRequested(Exception):  # noqa: N818 - a request, as argparse's and Go's are

@@ -22,6 +22,15 @@ _JSON_TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
 )
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as Go's parser has it, where a date is text: a token may look like one."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - overrides the class's own
+        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def read_file(path: str) -> Settings:
     """What the file sets; unknown keys are ignored, as etcd does.
 
@@ -39,7 +48,7 @@ def read_file(path: str) -> Settings:
 def _load(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
-            document = yaml.safe_load(file)
+            document = yaml.load(file, _Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         verb = "read" if isinstance(error, IsADirectoryError) else "open"
         raise ConfigError(f"{verb} {path}: {(error.strerror or str(error)).lower()}") from None

@@ -32,6 +32,9 @@ _UNIT_NS = {
 _NUMBER = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
 _UNIT = re.compile(r"[^\d.]+", re.ASCII)
 _MAX_NS = 2**63 - 1
+#: More than a 64-bit integer has in any base; Python refuses to read texts of thousands.
+_MAX_DIGITS = 70
+_MAX_DURATION_CHARS = 1000
 
 
 def quote(text: str) -> str:
@@ -54,6 +57,8 @@ def parse_integer(text: str, low: int, high: int) -> int:
     if match is None or (match["sign"] and low == 0):
         raise ValueError("parse error")
     digits = match["digits"].replace("_", "")
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError("value out of range")
     if digits.isdigit():
         value = int(digits, 8 if digits.startswith("0") else 10)
     else:
@@ -69,7 +74,7 @@ def parse_duration(text: str) -> float:
     rest = text[1:] if text[:1] in {"+", "-"} else text
     if rest == "0":
         return 0.0
-    if not rest:
+    if not rest or len(rest) > _MAX_DURATION_CHARS:
         raise ValueError(f"time: invalid duration {quote(text)}")
     total = Fraction(0)
     while rest:

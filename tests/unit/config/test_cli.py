@@ -55,8 +55,14 @@ def test_wrong_configuration_is_one_log_line() -> None:
     done = pykvd("--heartbeat-interval=0")
     assert (done.returncode, done.stdout) == (1, "")
     [line] = [json.loads(text) for text in done.stderr.splitlines()]
-    assert (line["level"], line["msg"]) == ("fatal", "failed to verify flags")
+    assert (line["level"], line["msg"]) == ("warn", "failed to verify flags")
     assert line["error"] == "--heartbeat-interval must be >0 (set to 0ms)"
+
+
+def test_a_word_is_no_flag() -> None:
+    done = pykvd("serve")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert json.loads(done.stderr)["error"] == '"serve" is not a valid flag'
 
 
 def test_flag_and_variable_together() -> None:

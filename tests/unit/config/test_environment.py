@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from pykvd.config import Config, ConfigError
+from pykvd.config import Config, ConfigError, ShadowedVariableError
 
 
 def test_variables_set_options(caplog: pytest.LogCaptureFixture) -> None:
@@ -35,13 +35,21 @@ def test_version_is_not_for_the_environment(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_flag_and_variable_together_are_fatal() -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ShadowedVariableError) as caught:
         Config.from_args(["--name", "a"], {"ETCD_NAME": "a"})
     assert caught.value.event == (
         "conflicting environment variable is shadowed by corresponding command-line flag "
         "(either unset environment variable or disable flag))"
     )
-    assert caught.value.fields == {"environment-variable": "ETCD_NAME"}
+    assert caught.value.fields == {"environment_variable": "ETCD_NAME"}
+
+
+def test_passwords_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    Config.from_args([], {"ETCD_DISCOVERY_PASSWORD": "hunter2"})
+    assert "ETCD_DISCOVERY_PASSWORD" in caplog.text
+    assert "hunter2" not in caplog.text
+    assert "hunter2" not in str(Config(discovery_password="hunter2").as_flags())
 
 
 @pytest.mark.parametrize(

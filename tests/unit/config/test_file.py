@@ -35,6 +35,7 @@ def load(tmp_path: Path, text: str) -> Config:
         ("listen-client-urls: ''", "listen_client_urls", Config().listen_client_urls),
         ("raft-read-timeout: 9000000000", "raft_read_timeout", 5.0),
         ("version: true", "name", "default"),
+        ("initial-cluster-token: 2026-01-31", "initial_cluster_token", "2026-01-31"),
     ],
 )
 def test_values(tmp_path: Path, text: str, field: str, value: object) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import pykvd
-from pykvd.config import Config
+from pykvd.config import Config, ConfigError
 from pykvd.config.catalog import FLAGS, IGNORED_FLAGS, OPTIONS, START_OPTIONS
 from pykvd.config.support import NO_EFFECT, REFUSED
 from pykvd.config.usage import usage
@@ -70,3 +72,17 @@ def test_help_has_every_option() -> None:
     text = usage()
     assert all(f"  --{flag} " in text for flag in OPTIONS)
     assert max(map(len, text.splitlines())) <= 120
+
+
+@given(
+    st.sampled_from(sorted(FLAGS)),
+    st.one_of(
+        st.text(st.characters(codec="utf-8"), max_size=12),
+        st.text("0123456789.:-=,/hms_xo[]*truefalsnixp", max_size=16),
+    ),
+)
+def test_any_value_is_taken_or_refused_in_one_line(name: str, value: str) -> None:
+    try:
+        Config.from_args([f"--{name}={value}"], {})
+    except ConfigError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017 - most values raise nothing

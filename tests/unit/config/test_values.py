@@ -42,6 +42,7 @@ def test_duration(text: str, seconds: float) -> None:
         ("5x", 'time: unknown unit "x" in duration "5x"'),
         ("1h5x", 'time: unknown unit "x" in duration "1h5x"'),
         ("1 s", 'time: unknown unit " s" in duration "1 s"'),
+        ("9" * 10_000, f'time: invalid duration "{"9" * 10_000}"'),
         ("9999999h", 'time: invalid duration "9999999h"'),
     ],
 )
@@ -111,6 +112,8 @@ def test_unsigned_takes_no_sign(text: str) -> None:
 def test_integer_out_of_range() -> None:
     with pytest.raises(ValueError, match=r"^value out of range$"):
         parse_integer("101", 0, 100)
+    with pytest.raises(ValueError, match=r"^value out of range$"):
+        parse_integer("9" * 10_000, 0, 100)
 
 
 def test_bool() -> None:
