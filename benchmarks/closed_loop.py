@@ -41,15 +41,15 @@ class Share:
 
 @dataclass(slots=True)
 class Outcome:
-    """What was counted between `begin_ns` and `end_ns`; `count` is calls or events."""
+    """Latencies of the calls or events that ended in the measured time, and the load's own cost."""
 
-    count: int = 0
     latencies: Histogram = field(default_factory=Histogram)
+    busy: float = 0.0  # processors that the generator kept busy, from connecting to the end
 
     def merge(self, other: "Outcome") -> None:
         """Add what another process counted."""
-        self.count += other.count
         self.latencies.merge(other.latencies)
+        self.busy += other.busy
 
 
 class Recorder:
@@ -89,7 +89,7 @@ class Recorder:
                 await self._finished
         except TimeoutError:
             raise CallError(f"{self._running} calls were never answered") from None
-        return Outcome(len(self._latencies), Histogram(self._latencies))
+        return Outcome(Histogram(self._latencies))
 
 
 class Caller:

@@ -20,6 +20,7 @@ from benchmarks.headers import HeaderEncoder, Method, ResponseHeaders
 
 _RECEIVE_WINDOW = 1 << 30
 _CONNECT_SECONDS = 20.0
+_CALL_SECONDS = 60.0
 _pack_header = FRAME_HEADER.pack
 _unpack_header = FRAME_HEADER.unpack_from
 
@@ -267,9 +268,13 @@ class _Reply:
 async def connect(port: int) -> Connection:
     """Connect to 127.0.0.1:`port`; raises OSError, or CallError when it does not speak HTTP/2."""
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(_CONNECT_SECONDS):
-        _, connection = await loop.create_connection(Connection, "127.0.0.1", port)
-        await connection.ready()
+    _, connection = await loop.create_connection(Connection, "127.0.0.1", port)
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await connection.ready()
+    except TimeoutError:
+        connection.close()
+        raise CallError(f"no SETTINGS within {_CONNECT_SECONDS:g} s") from None
     return connection
 
 
@@ -278,4 +283,8 @@ async def call(connection: Connection, method: Method, message: bytes) -> bytes:
     reply = _Reply()
     connection.request(method, message, reply)
     connection.flush()
-    return await reply.done
+    try:
+        async with asyncio.timeout(_CALL_SECONDS):
+            return await reply.done
+    except TimeoutError:
+        raise CallError(f"no answer within {_CALL_SECONDS:g} s") from None

@@ -60,7 +60,7 @@ class Generator:
             for index in range(processes)
         ]
         outcome = _merge(shares, duration)
-        if not outcome.count:
+        if not outcome.latencies.count:
             raise BenchmarkError("nothing was answered in the measured time")
         return workload.figures(outcome, duration.measured_seconds)
 
@@ -83,7 +83,9 @@ def _run_share(name: str, share: Share) -> Outcome:
     """Runs in a generator process."""
 
     async def run() -> Outcome:
+        cpu_begin, begin = time.process_time(), time.monotonic()
         outcome = await BY_NAME[name].run(share)
+        outcome.busy = (time.process_time() - cpu_begin) / (time.monotonic() - begin)
         await asyncio.sleep(0)  # lets the closed connections say goodbye
         return outcome
 

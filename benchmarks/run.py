@@ -101,7 +101,8 @@ class Benchmark:
             self.results.add(workload.row.name, server.name, figures)
             _say(
                 f"  {workload.row.name}: {figures.value:,.6g} {workload.row.unit}, "
-                f"p50 {figures.p50_ms:.3g} ms, p99 {figures.p99_ms:.3g} ms"
+                f"p50 {figures.p50_ms:.3g} ms, p99 {figures.p99_ms:.3g} ms, "
+                f"generator {figures.generator_busy:.2f} cores"
             )
 
         self._guard([workload.row.name], server.name, measure)

@@ -24,11 +24,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one round measured for a row; the percentiles are in milliseconds."""
+    """What one round measured for a row.
+
+    `generator_busy` is how many processors making the load took; close to the number of its
+    processes it says that the generator and not the server was measured.
+    """
 
     value: float
     p50_ms: float | None = None
     p99_ms: float | None = None
+    generator_busy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,8 @@ class Workload:
     def figures(self, outcome: Outcome, seconds: float) -> Figures:
         """The row's figures for what all processes counted in `seconds`."""
         p50, p99 = (outcome.latencies.percentile(percent) / 1e6 for percent in (50, 99))
-        rate = outcome.count / seconds
-        return Figures(rate if self.row.higher_is_better else p50, p50, p99)
+        value = outcome.latencies.count / seconds if self.row.higher_is_better else p50
+        return Figures(value, p50, p99, outcome.busy)
 
 
 def throughput_row(

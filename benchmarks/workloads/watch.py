@@ -100,7 +100,7 @@ class Deliveries:
         for (stamp, now), times in self._seen.items():
             if self._share.begin_ns <= now < self._share.end_ns:
                 latencies.record(now - int(stamp), times)
-        return Outcome(latencies.count, latencies)
+        return Outcome(latencies)
 
 
 class _WatchStream:
