@@ -10,9 +10,14 @@ class ConfigError(ValueError):
     """
 
     def __init__(self, reason: str, *, event: str = "failed to verify flags", **fields: str):
-        super().__init__(reason)
+        line = "".join(c if c.isprintable() else _escaped(c) for c in reason)
+        super().__init__(line)
         self.event = event
-        self.fields = fields or {"error": reason}
+        self.fields = fields or {"error": line}
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 class UsageError(ConfigError):

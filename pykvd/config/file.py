@@ -52,7 +52,7 @@ def _load(path: str) -> dict[str, Any]:
     except OSError as error:
         verb = "read" if isinstance(error, IsADirectoryError) else "open"
         raise ConfigError(f"{verb} {path}: {(error.strerror or str(error)).lower()}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"error converting YAML to JSON: yaml: {_where(error)}") from None
     if document is None:
         return {}
@@ -64,21 +64,21 @@ def _load(path: str) -> dict[str, Any]:
     return document
 
 
-def _where(error: yaml.YAMLError | UnicodeDecodeError) -> str:
+def _where(error: yaml.YAMLError | ValueError) -> str:
     """`line N: problem`, on one line."""
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error).replace("\n", " ")
+    problem = getattr(error, "problem", None) or str(error)
     return f"line {mark.line + 1}: {problem}" if mark else problem
 
 
 def _look_up(document: dict[str, Any], flag: Flag) -> Any:
     """The value below the flag's keys, None where there is none or it is null."""
     value: Any = document if flag.file_path else None
-    for key in flag.file_path:
+    for depth, key in enumerate(flag.file_path):
         if value is None:
             return None
         if not isinstance(value, dict):
-            raise ConfigError(_mismatch(value, flag, "object"))
+            raise ConfigError(_mismatch(value, flag.file_path[:depth], "map"))
         value = value.get(key)
     return value
 
@@ -95,19 +95,19 @@ def _convert(flag: Flag, value: Any) -> object:
             return _strings(flag, value)
         case int() if wanted in _NUMBERS and not isinstance(value, bool):
             return _number(flag, value)
-    raise ConfigError(_mismatch(value, flag, wanted))
+    raise ConfigError(_mismatch(value, flag.file_path, wanted))
 
 
 def _number(flag: Flag, value: int) -> float:
     if not flag.kind.low <= value <= flag.kind.high:
-        raise ConfigError(_mismatch(value, flag, flag.kind.file_type))
+        raise ConfigError(_mismatch(value, flag.file_path, flag.kind.file_type))
     return value / _NANOSECONDS if flag.kind is DURATION else value
 
 
 def _strings(flag: Flag, values: list[Any]) -> tuple[str, ...]:
     for value in values:
         if not isinstance(value, str):
-            raise ConfigError(_mismatch(value, flag, "string"))
+            raise ConfigError(_mismatch(value, flag.file_path, "string"))
     return tuple(values)
 
 
@@ -124,14 +124,14 @@ def _from_text(flag: Flag, text: str) -> object:
         raise ConfigError(reason) from None
 
 
-def _mismatch(value: Any, flag: Flag, wanted: str) -> str:
+def _mismatch(value: Any, path: tuple[str, ...], wanted: str) -> str:
     """The text of Go's JSON decoder for a value of the wrong type."""
     found = _json_type(value)
     if found == "number" and wanted in _NUMBERS:
         found = f"number {value}"
     return (
         f"error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into "
-        f"Go struct field configYAML.Config.{'.'.join(flag.file_path)} of type {wanted}"
+        f"Go struct field configYAML.Config.{'.'.join(path)} of type {wanted}"
     )
 
 

@@ -94,6 +94,11 @@ def test_urls(tmp_path: Path) -> None:
             "log-outputs: [1]",
             WRONG_TYPE + "number into Go struct field configYAML.Config.log-outputs of type string",
         ),
+        (
+            "client-transport-security: x",
+            WRONG_TYPE
+            + "string into Go struct field configYAML.Config.client-transport-security of type map",
+        ),
         ("initial-cluster-state: xx", 'unexpected clusterState "xx"'),
         (
             "listen-client-urls: foo",
