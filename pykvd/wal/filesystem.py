@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FileSystem", "OsFileSystem"]
 
+_RWF_DSYNC: int = getattr(os, "RWF_DSYNC", 0)
+
 
 class FileSystem(Protocol):
     """Files by descriptor, names by path; `fsync_dir` makes names durable."""
@@ -31,8 +33,13 @@ class FileSystem(Protocol):
     def read(self, fd: int) -> bytes:
         """The whole content."""
 
-    def pwritev(self, fd: int, buffers: Sequence[bytes], offset: int) -> int:
-        """Write at most all of the buffers; return how many bytes were written."""
+    def pwritev(
+        self, fd: int, buffers: Sequence[bytes], offset: int, *, durable: bool = False
+    ) -> int:
+        """Write at most all of the buffers; return how many bytes were written.
+
+        With `durable` those bytes are on the disk on return, as after `fdatasync`.
+        """
 
     def truncate(self, fd: int, size: int) -> None:
         """Cut the file to `size` bytes."""
@@ -79,9 +86,14 @@ class OsFileSystem:
             file.seek(0)
             return file.readall()
 
-    def pwritev(self, fd: int, buffers: Sequence[bytes], offset: int) -> int:
-        """See `FileSystem`."""
-        return os.pwritev(fd, buffers, offset)
+    def pwritev(
+        self, fd: int, buffers: Sequence[bytes], offset: int, *, durable: bool = False
+    ) -> int:
+        """See `FileSystem`; one system call where there is RWF_DSYNC (Linux)."""
+        written = os.pwritev(fd, buffers, offset, _RWF_DSYNC if durable else 0)
+        if durable and not _RWF_DSYNC:
+            os.fdatasync(fd)
+        return written
 
     def truncate(self, fd: int, size: int) -> None:
         """See `FileSystem`."""

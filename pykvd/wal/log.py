@@ -175,6 +175,21 @@ class Wal:
                 self._cut()
             self._write(records)
 
+    def commit(self, records: Sequence[Record]) -> None:
+        """`append` and `sync` as one system call where the system can.
+
+        That is one wait for the interpreter lock less than two calls make, which shows when another
+        thread is busy. Raises as they do.
+        """
+        with self._failing():
+            if self._offset >= self._segment_bytes:
+                self._cut()
+            one_call = self._sync_enabled and self._synced == self._offset
+            self._write(records, durable=one_call)
+            if one_call:
+                self._synced = self._offset
+        self.sync()
+
     def sync(self) -> None:
         """Return when everything appended is durable; raises `WalFailed`, for good."""
         with self._failing():
@@ -185,10 +200,12 @@ class Wal:
     def release(self, index: int) -> None:
         """Delete the segments whose entries all lie before `index`, oldest first.
 
-        Call it with no more than a snapshot mark's index that has been synced. The entry at `index`
-        stays, for `Replay` compares its term with the mark's. Raises `WalFailed`.
+        Nothing behind the last snapshot mark is deleted, whatever `index` says, and the entry at
+        the mark stays: `Replay` compares its term with the mark's. Raises `WalFailed`.
         """
+        self.sync()
         with self._failing():
+            index = min(index, self._snapshot.index if self._snapshot else 0)
             count = 0
             while count < len(self._segments) - 1 and self._segments[count].last_index < index:
                 self._files.unlink(self._segments[count].path)
@@ -226,7 +243,7 @@ class Wal:
             kind = WalDiskFull if error.errno in _NO_SPACE else WalFailed
             raise kind(f"the log in {self.directory} failed: {error}") from error
 
-    def _write(self, records: Sequence[Record | Synced]) -> None:
+    def _write(self, records: Sequence[Record | Synced], *, durable: bool = False) -> None:
         buffers: list[bytes] = []
         size = 0
         for record in records:
@@ -234,7 +251,7 @@ class Wal:
             self._note(record)
         if self._offset + size > self._extent:
             self._extend(size)
-        self._write_at(self._offset, buffers, size)
+        self._write_at(self._offset, buffers, size, durable=durable)
         self._offset += size
 
     def _note(self, record: Record | Synced) -> None:
@@ -252,19 +269,22 @@ class Wal:
 
     def _extend(self, size: int) -> None:
         """Write zeros behind the extent so that at least `size` bytes, and then some, fit."""
-        target = (self._offset + size) // EXTENT_BYTES * EXTENT_BYTES + EXTENT_BYTES
+        step = min(EXTENT_BYTES, self._segment_bytes)
+        target = (self._offset + size) // step * step + step
         missing = target - self._extent
         self._write_at(self._extent, [bytes(missing)], missing)
         self._extent = target
 
-    def _write_at(self, offset: int, buffers: list[bytes], size: int) -> None:
+    def _write_at(
+        self, offset: int, buffers: list[bytes], size: int, *, durable: bool = False
+    ) -> None:
         """Write all of the buffers, with one call unless the kernel takes less."""
         if len(buffers) > BUFFERS_MAX:
             buffers = [b"".join(buffers)]
-        written = self._files.pwritev(self._fd, buffers, offset)
+        written = self._files.pwritev(self._fd, buffers, offset, durable=durable)
         while written < size:
             rest = b"".join(buffers)[written:]
-            written += self._files.pwritev(self._fd, [rest], offset + written)
+            written += self._files.pwritev(self._fd, [rest], offset + written, durable=durable)
 
     def _fdatasync(self) -> None:
         if self._sync_enabled:

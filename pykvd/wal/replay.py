@@ -81,7 +81,8 @@ class Replay:
         if mark.index <= self.snapshot.index:
             return
         self.snapshot = mark
-        if self.entries:
-            position = mark.index - self.entries[0].index
-            agrees = 0 <= position < len(self.entries) and self.entries[position].term == mark.term
-            self.entries = self.entries[position + 1 :] if agrees else []
+        position = mark.index - self.entries[0].index if self.entries else -1
+        if position < 0:
+            return  # the entries up to the mark are released: a later mark covers the gap
+        agrees = position < len(self.entries) and self.entries[position].term == mark.term
+        self.entries = self.entries[position + 1 :] if agrees else []

@@ -2,6 +2,10 @@
 
 While one batch is being written and synced, submissions queue up; the thread then takes all of them
 and makes them durable with one write and one sync. A lone submission waits for nothing but its own.
+
+The thread needs the interpreter lock twice for a batch. A thread that releases and retakes the lock
+more often than `sys.getswitchinterval()`, as a busy event loop does, starves it (seconds were seen
+at the default of 5 ms): a process that uses this class should set the interval to 0.1-0.2 ms.
 """
 
 from __future__ import annotations
@@ -53,8 +57,8 @@ class WalWriter:
     def submit(self, records: Sequence[Record], done: Callable[[], None]) -> None:
         """Make the records durable, in the order of the calls, then call `done`.
 
-        Returns at once; from any thread. `done` runs on the writer's thread, and should only hand over.
-        `records` must not change any more.
+        Returns at once; from any thread. `done` runs on the writer's thread and should only hand
+        over. `records` must not change any more.
         """
         self._tasks.put(_Submission(records, done))
 
@@ -92,8 +96,7 @@ class WalWriter:
             if isinstance(task, _Submission):
                 records.extend(task.records)
         if records:
-            self._wal.append(records)
-            self._wal.sync()
+            self._wal.commit(records)
         for task in tasks:
             if isinstance(task, _Submission):
                 task.done()
