@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _FORWARDED = frozenset({MessageKind.PROPOSE, MessageKind.READ_INDEX})
 _VOTE_REQUESTS = frozenset({MessageKind.VOTE, MessageKind.PRE_VOTE})
+_VOTE_RESPONSES = frozenset({MessageKind.VOTE_RESPONSE, MessageKind.PRE_VOTE_RESPONSE})
 _PROMISES = frozenset({MessageKind.VOTE_RESPONSE, MessageKind.APPEND_RESPONSE})
 
 
@@ -197,8 +198,20 @@ class Raft:
             return
         if message.kind in _VOTE_REQUESTS:
             self._handle_vote_request(message)
-        else:
-            self.role.step(message)
+            return
+        if message.kind in _VOTE_RESPONSES and message.reject:
+            self._maybe_commit_by_vote(message)
+        self.role.step(message)
+
+    def _maybe_commit_by_vote(self, message: Message) -> None:
+        """Learn from a refusal what is committed, if our log has it."""
+        log = self.log
+        if self.role.kind is Role.LEADER or not log.matches(message.commit, message.log_term):
+            return
+        if log.commit_to(message.commit):
+            self.logger.info("%d learns of commit %d by vote", self.id, log.commit)
+            if self.role.kind is not Role.FOLLOWER and self.has_unapplied_conf_change():
+                self.become_follower(self.term, NONE)
 
     def _settle_term(self, message: Message) -> bool:
         """Apply "Rules for all servers" of figure 2; False if the message ends here."""
@@ -280,6 +293,8 @@ class Raft:
                 sender=self.id,
                 term=message.term if grant else self.term,
                 reject=not grant,
+                commit=0 if grant else self.log.commit,
+                log_term=0 if grant else self.log.term(self.log.commit) or 0,
             )
         )
 

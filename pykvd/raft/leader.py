@@ -44,6 +44,7 @@ class Leader(RoleState):
         self.pending_conf_index = self.term_start
         self.transferee = NONE
         self.uncommitted_bytes = 0
+        self._retire_at = 0
         self._heartbeat_elapsed = 0
         self._append_due = False
 
@@ -105,6 +106,8 @@ class Leader(RoleState):
         self.uncommitted_bytes = max(0, self.uncommitted_bytes - size)
         log.commit_to(index)
         self._append_due = self.peers.has_peers
+        if self._retire_at and index >= self._retire_at:
+            self._retire()
 
     def _may_commit(self, index: int) -> bool:
         """Only entries of the current term are committed by counting replicas (figure 8)."""
@@ -113,8 +116,8 @@ class Leader(RoleState):
     def _handle_append_response(self, message: Message) -> None:
         if self.peers.handle_append_response(message):
             self._maybe_commit()
+        if self.raft.role is self and message.sender in self.peers.progress:
             self._maybe_hand_over(message.sender)
-        if not message.reject and message.sender in self.peers.progress:
             self.peers.send_all(message.sender)
 
     def has_work(self) -> bool:
@@ -160,23 +163,27 @@ class Leader(RoleState):
     # Membership (6)
 
     def conf_applied(self) -> None:
-        """Track the new configuration; step down if it has no place for us."""
+        """Track the new configuration; prepare to step down if we have no vote in it.
+
+        A leader without a vote goes on, not counting itself (thesis 4.2.2), until the others have
+        committed one more entry. Each append of that entry carries the news that the change is
+        committed, so by then a majority of the new configuration knows that it is in force.
+        """
+        raft = self.raft
         self.peers.follow_configuration()
-        if not self.raft.conf.is_voter(self.raft.id):
-            self._retire()
-            return
-        if self.transferee not in self.raft.conf.voters:
+        if self.transferee not in raft.conf.voters:
             self.transferee = NONE
+        if raft.conf.is_voter(raft.id):
+            self._retire_at = 0
+        elif not self._retire_at:
+            self._append(EntryKind.NORMAL, b"")
+            self._retire_at = raft.log.last_index
         self._maybe_commit()
         self._confirm_reads()
         self._append_due = self.peers.has_peers
 
     def _retire(self) -> None:
-        """Leave the cluster to the others (thesis 4.2.2), naming a successor (thesis 3.10).
-
-        The successor needs no timeout, and this member is there to vote for it once more: the
-        others may not know yet that the change which removes it is committed.
-        """
+        """Leave the cluster to the others, naming a successor that need not wait (thesis 3.10)."""
         raft = self.raft
         successor = max(raft.conf.voters, key=lambda node: (self.peers.match(node), -node))
         raft.logger.info("%d steps down: it votes no more; %d is to lead", raft.id, successor)

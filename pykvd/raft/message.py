@@ -32,12 +32,15 @@ class MessageKind(IntEnum):
     """RequestVote (figure 2): the candidate's last entry is (`index`, `log_term`). `context` is
     `CAMPAIGN_TRANSFER` if the leader asked for this election (thesis 4.2.3)."""
     VOTE_RESPONSE = 4
-    """The vote is given unless `reject`."""
+    """The vote is given unless `reject`. Whoever refuses tells what it knows to be committed: the
+    entry (`commit`, `log_term`). A candidate that has that entry may need to know (thesis 4.2.2:
+    the change that removed the last leader may be committed, and only that leader knows)."""
     PRE_VOTE = 5
     """Would you vote for me? As VOTE; `term` is the one that the sender would campaign in
     (thesis 9.6)."""
     PRE_VOTE_RESPONSE = 6
-    """Yes, with the term that was asked for; or `reject` with the responder's own."""
+    """Yes, with the term that was asked for; or `reject` with the responder's own,
+    and `commit` and `log_term` as in VOTE_RESPONSE."""
     HEARTBEAT = 7
     """I am still leader. The receiver's log is known to match up to `commit`, which is committed.
     `context` names the round of reads that the response confirms (thesis 6.4)."""

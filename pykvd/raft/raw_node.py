@@ -63,9 +63,12 @@ class RawNode:
         logger: Logger | None = None,
     ) -> None:
         log = RaftLog(EntryId(*snapshot_id), entries, commit=hard_state.commit, applied=applied)
+        current = hard_state
         if hard_state.term < log.last_term:
-            raise InvariantError(f"term {hard_state.term} is before the log's {log.last_term}")
-        self._raft = Raft(config, hard_state, conf_state, log, rng, logger or _NullLogger())
+            # A crash tore the hard state off the Ready that brought these entries. Nothing of
+            # that Ready was promised to anybody, a vote in its term least of all.
+            current = HardState(log.last_term, NONE, hard_state.commit)
+        self._raft = Raft(config, current, conf_state, log, rng, logger or _NullLogger())
         self._number = 0
         self._soft_state = SoftState()
         self._term = hard_state.term

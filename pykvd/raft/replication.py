@@ -30,6 +30,7 @@ class Replication:
     def __init__(self, raft: Raft) -> None:
         self.raft = raft
         self.progress: dict[int, Progress] = {}
+        self.has_peers = False
         self.follow_configuration()
 
     def follow_configuration(self) -> None:
@@ -47,6 +48,7 @@ class Replication:
                     progress.become_replicate()
             progress.is_learner = not raft.conf.is_voter(node)
             self.progress[node] = progress
+        self.has_peers = any(node != raft.id for node in self.progress)
         self.count_own_log()
 
     def count_own_log(self) -> bool:
@@ -57,11 +59,6 @@ class Replication:
     def match(self, node: int) -> int:
         """Up to where the log of `node` is known to equal ours, durably."""
         return self.progress[node].match
-
-    @property
-    def has_peers(self) -> bool:
-        """Whether anybody else is to be told anything."""
-        return len(self.progress) > 1
 
     # Appends
 
