@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from pykvd.config import (
 )
 from pykvd.config.commandline import parse_arguments
 from pykvd.config.usage import usage
-from pykvd.logs import get_logger, open_log
+from pykvd.logs import STREAMS, get_logger, open_log
 from pykvd.version import API_VERSION, VERSION
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ def _run(config: Config) -> int:
     except OSError as error:
         sys.stderr.write(f"open {error.filename}: {(error.strerror or str(error)).lower()}\n")
         return 1
+    if not STREAMS.issuperset(config.log_outputs):
+        # What rotates log files says so by SIGHUP, which must not end the process. There is
+        # nothing to do: each line looks for its file by name.
+        signal.signal(signal.SIGHUP, lambda *_: None)
     with log:
         # Only now: --help and errors must not wait for the server's imports.
         from pykvd.server import run  # noqa: PLC0415

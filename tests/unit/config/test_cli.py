@@ -1,8 +1,10 @@
 """The command `pykvd` as a process."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,27 @@ def test_help_does_not_load_the_server() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, check=False)
     assert done.returncode == 0
+
+
+def wait_for(path: Path, text: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while not (path.exists() and text in path.read_text()):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_log_files_can_be_rotated(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    argv = ["--log-outputs", str(path), "--data-dir", str(tmp_path / "data")]
+    argv += ["--listen-client-urls=http://127.0.0.1:0", "--advertise-client-urls=http://a:1"]
+    with subprocess.Popen([sys.executable, "-m", "pykvd", *argv]) as process:
+        try:
+            wait_for(path, "ready to serve client requests", process)
+            path.rename(tmp_path / "log.1")
+            process.send_signal(signal.SIGHUP)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+    assert "received signal; shutting down" in path.read_text()
