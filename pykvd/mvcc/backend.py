@@ -71,6 +71,8 @@ class Backend:
         self._committed: deque[Batch] = deque()
         self._committed_bytes = 0
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        #: Tells a defragmentation that the loop reads the new file (or, with False, never will).
+        self._switched: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._sizes = environment.sizes()
         self._thread = threading.Thread(target=self._run, name="pykvd-backend", daemon=True)
         self._thread.start()
@@ -193,22 +195,23 @@ class Backend:
 
     async def defragment(self) -> None:
         """Rewrite the data file without its free pages, then switch to the new one."""
-        switched = threading.Event()
 
-        def work(environment: Environment) -> Environment:
+        def work(environment: Environment) -> None:
             successor = environment.compacted_successor()
             self._post(lambda: switch(successor))
-            switched.wait()
-            return environment
+            if self._switched.get():
+                environment.remove()
+            else:
+                # Closing: the jobs behind this one go to the old file, which must stay the newest.
+                successor.remove()
 
         def switch(successor: Environment) -> None:
             # On the loop thread, the only one that reads outside of jobs.
             self._environment = successor
             self._sizes = successor.sizes()
-            switched.set()
+            self._switched.put(True)
 
-        old = await self.read(work)
-        await self.read(lambda _: old.remove())
+        await self.read(work)
 
     async def copy(self, path: Path) -> None:
         """Write a compacted copy of the committed state to the new directory `path`."""
@@ -258,6 +261,7 @@ class Backend:
 
     def close(self) -> None:
         """Finish the queued jobs and close the file; what is not committed stays in the log."""
+        self._switched.put(False)
         self._jobs.put(None)
         self._thread.join()
         self._environment.close()

@@ -143,10 +143,18 @@ class Environment:
         temporary = parent / f"{target.name}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         self.copy_to(temporary)
-        temporary.rename(target)
-        fsync_directory(parent)
-        flags = self._env.flags()
-        return Environment(target, sync=flags["sync"])
+        successor = Environment(temporary, sync=self._env.flags()["sync"])
+        try:
+            temporary.rename(target)
+            fsync_directory(parent)
+        except OSError:
+            # The next start would take it for the newest, without what is written from now on.
+            successor.close()
+            if target.exists():
+                target.rename(temporary)
+            raise
+        successor.path = target
+        return successor
 
     def close(self) -> None:
         """Close the environment; nothing may use it afterwards."""

@@ -23,8 +23,10 @@ def hash_kv(environment: Environment, revision: int, compact_revision: int) -> i
     """Hash the records up to `revision`.
 
     Records at or below `compact_revision` count only where a compaction at `revision` would keep
-    them; before the first compaction it is -1.
+    them; before the first compaction it is -1. No record has a negative revision.
     """
+    if revision < 0:
+        return _SEED
     last = (revision + 1 << MAIN_SHIFT) - 1
     kept = _kept(environment, last) if compact_revision >= 0 else set()
     compacted = (compact_revision + 1 << MAIN_SHIFT) - 1

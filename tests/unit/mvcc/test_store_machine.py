@@ -1,0 +1,302 @@
+"""The store on LMDB against the plain model, through random histories.
+
+Commits, copies, defragmentation, compaction slices and restarts come at random moments; reads at
+every readable revision with every option must not notice.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pykvd.mvcc.errors import CompactedError, FutureRevisionError
+from pykvd.mvcc.hash import hash_kv
+from pykvd.mvcc.index import FROM_KEY
+from pykvd.mvcc.record import MAIN_SHIFT, SUB_SHIFT, TOMBSTONE, parse
+from pykvd.mvcc.store import RangeResult
+from pykvd.pb.rpc_pb2 import RangeRequest
+from tests.unit.mvcc.disk import Disk
+from tests.unit.mvcc.model import TARGETS, Change, Model
+
+KEYS = (b"\x00", b"a", b"a\x00", b"a\xff", b"ab", b"abc", b"b", b"\xff", b"\xff\xff")
+ENDS = (b"", b"", b"\x00", b"b", b"a\x00", b"ac", b"\xff", b"a", b"\xff\xff")
+LEASES = (0, 0, 7, 1 << 62, -1)
+keys = st.sampled_from(KEYS)
+values = st.sampled_from((b"", b"1", b"2", b"\x00\xff", bytes(300)))
+
+
+class Op(NamedTuple):
+    """A put, or the deletion of a key that exists."""
+
+    is_put: bool
+    key: bytes
+    value: bytes
+    lease: int
+
+
+ops = st.builds(Op, st.booleans(), keys, values, st.sampled_from(LEASES))
+small = st.integers(-1, 30)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> RangeRequest:
+    """A Range with any options; the revision comes from elsewhere."""
+    request = RangeRequest(key=draw(keys), range_end=draw(st.sampled_from(ENDS)))
+    if draw(st.booleans()):
+        request.key, request.range_end = b"\x00", FROM_KEY
+    request.limit = draw(st.sampled_from((0, 0, 1, 2, 3, 5, 100, -1)))
+    if draw(st.booleans()):
+        request.sort_order = draw(st.sampled_from(RangeRequest.SortOrder.values()))
+        request.sort_target = draw(st.sampled_from(RangeRequest.SortTarget.values()))
+    request.keys_only = draw(st.booleans())
+    request.count_only = draw(st.sampled_from((False, False, False, True)))
+    if draw(st.integers(0, 3)) == 0:
+        request.min_mod_revision = draw(small)
+        request.max_mod_revision = draw(small)
+        request.min_create_revision = draw(small)
+        request.max_create_revision = draw(small)
+    return request
+
+
+def check_range(request: RangeRequest, found: RangeResult, model: Model, revision: int) -> None:
+    """Compare; among equal sort targets any order is right."""
+    expected = model.range(request, revision)
+    assert (found.count, found.more) == (expected.count, expected.more)
+    kvs = [parse(framed) for framed in found.kvs]
+    assert len(kvs) == expected.length
+    rest = list(expected.candidates)
+    by = TARGETS[request.sort_target]
+    for kv, same_rank in zip(kvs, expected.candidates, strict=False):
+        original = next(row for row in rest if row.key == kv.key)
+        rest.remove(original)
+        assert by(original) == by(same_rank)
+        if request.keys_only:
+            assert not kv.value
+            kv.value = original.value
+        assert kv == original
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Every rule does the same to the store and to the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Model()
+        self.committed = self.model.copy()
+        self.sweeping: Iterator[None] | None = None
+        self.defragmenting: asyncio.Task[None] | None = None
+
+    @initialize(recent_bytes=st.sampled_from((0, 500, 1 << 20)))
+    def open(self, recent_bytes: int) -> None:
+        self.disk = Disk(recent_bytes)
+
+    def teardown(self) -> None:
+        if hasattr(self, "disk"):
+            self._finish_defragmentation()
+            assert not self.disk.failures
+            self.disk.remove()
+
+    # Writes and reads
+
+    @rule(changes=st.lists(ops, min_size=1, max_size=4), request=requests(), data=st.data())
+    def write(self, changes: list[Op], request: RangeRequest, data: st.DataObject) -> None:
+        store, model = self.disk.store, self.model
+        main = store.begin()
+        assert main == model.revision + 1
+        for op in changes:
+            if op.is_put:
+                store.put(op.key, op.value, op.lease)
+                model.put(op.key, op.value, op.lease)
+            elif op.key in model.live:
+                store.delete(op.key)
+                model.delete(op.key)
+            assert store.changed == (model.sub > 0)
+        # Inside a write the newest state includes it, and the revision before it does not.
+        check_range(request, store.range(request), model, 0)
+        before = max(1, model.revision)
+        check_range(request, store.range(request, before), model, before)
+        events = store.end()
+        assert [
+            (event.record_id >> MAIN_SHIFT, event.key, bool(event.record_id & TOMBSTONE))
+            for event in events
+        ] == [(change.main, change.key, change.kv is None) for change in model.end()]
+
+    @rule(request=requests())
+    def read_now(self, request: RangeRequest) -> None:
+        check_range(request, self.disk.store.range(request), self.model, 0)
+
+    @rule(request=requests(), data=st.data())
+    def read_at(self, request: RangeRequest, data: st.DataObject) -> None:
+        oldest = max(1, self.model.compacted)
+        revision = data.draw(st.integers(oldest, max(oldest, self.model.revision)))
+        self.disk.store.check_revision(revision)
+        check_range(request, self.disk.store.range(request, revision), self.model, revision)
+
+    @rule(key=keys, data=st.data())
+    def read_one(self, key: bytes, data: st.DataObject) -> None:
+        store, model = self.disk.store, self.model
+        framed = store.get(key)
+        assert (parse(framed) if framed else None) == model.live.get(key)
+        revision = data.draw(st.integers(-1, model.revision))
+        framed = store.get_at(key, revision)
+        readable = revision >= model.compacted
+        expected = model.at(revision).get(key) if readable else None
+        assert (parse(framed) if framed else None) == expected
+
+    @rule()
+    def refuse_revisions(self) -> None:
+        store = self.disk.store
+        with pytest.raises(FutureRevisionError):
+            store.check_revision(self.model.revision + 1)
+        with pytest.raises(CompactedError):
+            store.check_revision(self.model.compacted - 1)
+
+    @rule(data=st.data(), limit=st.integers(1, 12))
+    def history(self, data: st.DataObject, limit: int) -> None:
+        """Watchers read every change after the compacted revision, wherever it is stored."""
+        first = data.draw(st.integers(max(0, self.model.compacted) + 1, self.model.revision + 1))
+        found = self.disk.backend.since(first << MAIN_SHIFT, limit)
+        expected = [change for change in self.model.changes if change.main >= first][:limit]
+        assert [_as_change(*record) for record in found] == expected
+
+    # Compaction
+
+    @rule(data=st.data())
+    def compact(self, data: st.DataObject) -> None:
+        store, model = self.disk.store, self.model
+        revision = data.draw(st.integers(-1, model.revision + 1))
+        if revision > model.revision:
+            with pytest.raises(FutureRevisionError):
+                store.compact(revision)
+        elif revision <= model.compacted:
+            with pytest.raises(CompactedError):
+                store.compact(revision)
+        else:
+            store.compact(revision)
+            model.compacted = revision
+            self.sweeping = store.sweep(1)
+
+    @precondition(lambda self: self.sweeping)
+    @rule(keys=st.integers(1, 4))
+    def sweep_some(self, keys: int) -> None:
+        assert self.sweeping
+        for _ in range(keys):
+            if next(self.sweeping, self) is self:
+                self.sweeping = None
+                return
+
+    def _finish_sweep(self) -> None:
+        if self.model.compacted >= 0:
+            for _ in self.disk.store.sweep(100):
+                pass
+        self.sweeping = None
+
+    # The disk
+
+    @rule()
+    def begin_commit(self) -> None:
+        """A commit that is under way until a later step lets it complete."""
+        self.disk.settle()
+        state = self.model.copy()
+
+        def done() -> None:
+            self.committed = state
+
+        self.disk.backend.commit(done)
+
+    @rule()
+    def settle(self) -> None:
+        self.disk.settle()
+
+    @precondition(lambda self: not self.defragmenting)
+    @rule()
+    def begin_defragmentation(self) -> None:
+        self.defragmenting = self.disk.loop.create_task(self.disk.backend.defragment())
+        self.disk.run(asyncio.sleep(0))
+
+    @rule()
+    def _finish_defragmentation(self) -> None:
+        task, self.defragmenting = self.defragmenting, None
+        if task:
+
+            async def finished() -> None:
+                await task
+
+            self.disk.run(finished())
+            assert len(list(self.disk.directory.iterdir())) == 1
+
+    @rule()
+    def restart(self) -> None:
+        """Close and open again with everything written."""
+        self._finish_defragmentation()
+        self.disk.commit()
+        self.committed = self.model.copy()
+        before = self.disk.store.index
+        self.disk.close()
+        self.disk.open()
+        self.sweeping = None
+        after = self.disk.store.index
+        assert (after.live, after.past) == (before.live, before.past)
+
+    @rule()
+    def crash(self) -> None:
+        """Only what was committed is found again."""
+        self._finish_defragmentation()
+        self.disk.settle()
+        self.disk.close()
+        self.disk.open()
+        self.model = self.committed.copy()
+        self.sweeping = None
+
+    @rule(data=st.data())
+    def hash(self, data: st.DataObject) -> None:
+        self._finish_defragmentation()
+        self._finish_sweep()
+        self.disk.commit()
+        self.committed = self.model.copy()
+        model = self.model
+        revision = data.draw(st.integers(max(0, model.compacted), model.revision))
+        number = self.disk.run(
+            self.disk.backend.read(lambda env: hash_kv(env, revision, model.compacted))
+        )
+        assert number == model.hash_kv(revision)
+        stored = [_as_change(*record) for record in self.disk.backend.scan(0, (1 << 96) - 1)]
+        assert stored == model.stored()
+
+    # Always
+
+    @invariant()
+    def agrees(self) -> None:
+        store, model = self.disk.store, self.model
+        assert (store.revision, store.compact_revision) == (model.revision, model.compacted)
+        leases = {key: kv.lease for key, kv in model.live.items() if kv.lease}
+        assert store.lease_of == leases
+
+    @invariant()
+    def index_is_sound(self) -> None:
+        index = self.disk.store.index
+        assert list(index.keys(b"\x00", FROM_KEY)) == sorted(index.live)
+        for key, ids in index.past.items():
+            assert ids
+            assert ids == sorted(set(ids))
+            entry = index.find(key)
+            assert not entry or ids[-1] < entry[0]
+            assert entry or ids[-1] & TOMBSTONE
+            # Two tombstones never follow each other.
+            assert not any(a & b & TOMBSTONE for a, b in zip(ids, ids[1:], strict=False))
+
+
+def _as_change(record_id: int, framed: bytes) -> Change:
+    kv = parse(framed)
+    main, sub = record_id >> MAIN_SHIFT, (record_id & (1 << MAIN_SHIFT) - 1) >> SUB_SHIFT
+    return Change(main, sub, kv.key, None if record_id & TOMBSTONE else kv)
+
+
+TestStore = StoreMachine.TestCase
+TestStore.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True
+)
