@@ -260,12 +260,24 @@ class UnaryCall(GrpcStream):
         if self._request is not None:
             raise RpcError(Code.INTERNAL, "grpc: second message in a unary request")
         self._request = message
+        # It waits for END_STREAM, so it counts like an incomplete one.
+        self.connection.buffered_request_bytes += len(message)
 
     def _input_ended(self) -> None:
         if self._request is None:
             raise RpcError(Code.INTERNAL, "grpc: no message in a unary request")
-        request, self._request = self._request, None
+        request = self._request
+        self._drop_request()
         self._dispatch(request)
+
+    def _drop_request(self) -> None:
+        if self._request is not None:
+            self.connection.buffered_request_bytes -= len(self._request)
+            self._request = None
+
+    def _forget(self) -> None:
+        self._drop_request()
+        super()._forget()
 
     def _dispatch(self, message: bytes) -> None:
         try:
