@@ -67,7 +67,10 @@ _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @dataclass(slots=True)
 class _Segment:
-    """One file; `last_index` is the highest entry in it or before it."""
+    """One file; `last_index` is that of the last entry in it or before it.
+
+    An entry above it in this file was overwritten here, and is no longer part of the log.
+    """
 
     path: Path
     sequence: int
@@ -259,8 +262,7 @@ class Wal:
         match record:
             case Entry():
                 self._last_index = record.index
-                segment = self._segments[-1]
-                segment.last_index = max(segment.last_index, record.index)
+                self._segments[-1].last_index = record.index
             case HardState():
                 self._hard_state = record
             case Snapshot():

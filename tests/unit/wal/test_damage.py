@@ -89,6 +89,16 @@ def test_every_flip_is_told_with_its_place_or_cut_as_torn() -> None:
             assert f"{path} at byte {frame}" in state.torn
 
 
+def test_a_batch_that_was_taken_out_is_damage() -> None:
+    """Every record that is left is whole; only the chain tells."""
+    files, content, starts = written_log()
+    path = only_segment(files)
+    files.replace_content(path, content[: starts[1]] + content[starts[2] :])
+    with pytest.raises(WalDamaged, match="does not continue the one before it") as caught:
+        reopen(files)
+    assert caught.value.offset == starts[1]
+
+
 def test_after_closing_every_flip_is_damage() -> None:
     files = MemoryFileSystem()
     wal = create(files)

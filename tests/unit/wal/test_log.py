@@ -127,8 +127,21 @@ def test_an_overwritten_index_does_not_release_the_segment_it_was_in() -> None:
     wal.append(entries(1, 20, size=60))
     wal.append([*entries(3, 4, term=2), Snapshot(4, 2)])
     assert len(names(files)) == 2
-    wal.release(4)
+    wal.release(20)
     assert len(names(files)) == 2
+
+
+def test_the_mark_of_an_installed_snapshot_outlives_its_segment() -> None:
+    """The mark lies beyond all entries, so that nothing but the next head keeps it."""
+    files = MemoryFileSystem()
+    wal = create(files, segment_bytes=SMALL)
+    wal.append([*entries(1, 3), Snapshot(1000, 4)])
+    for index in range(1001, 1021):
+        wal.append(entries(index, index, term=4, size=100))
+    wal.release(1000)
+    assert names(files)[0].startswith("0000000000000001-")
+    state = Wal.open(DIRECTORY, filesystem=files)[1]
+    assert (state.snapshot, state.entries[0].index) == (Snapshot(1000, 4), 1001)
 
 
 def test_a_missing_segment_is_damage() -> None:
@@ -159,6 +172,19 @@ def test_an_earlier_segment_with_a_lost_end_is_damage() -> None:
     with pytest.raises(WalDamaged, match="does not continue the segment before it") as caught:
         Wal.open(DIRECTORY, filesystem=files)
     assert caught.value.file == DIRECTORY / names(files)[2]
+
+
+def test_a_flip_in_the_last_batch_of_an_earlier_segment_is_damage_there() -> None:
+    files = MemoryFileSystem()
+    filled(files)
+    path = DIRECTORY / names(files)[1]
+    content = bytearray(files.content(path))
+    last = content.rindex(b"\xd7WL") - 5
+    content[last + 30] ^= 1
+    files.replace_content(path, bytes(content))
+    with pytest.raises(WalDamaged, match="checksum") as caught:
+        Wal.open(DIRECTORY, filesystem=files)
+    assert (caught.value.file, caught.value.offset) == (path, last)
 
 
 def test_a_renamed_segment_is_damage() -> None:
