@@ -7,5 +7,6 @@ what the load generator can do by itself. From the bottom up:
 - `messages`, `histogram`, `closed_loop`: gRPC messages, latencies, callers that wait for answers;
 - `workloads`: what is measured, one subject a file;
 - `generator`: one workload spread over several processes; `servers`: the programs under test;
+- `settle`, `scale`: the pause between workloads; memory and restart with many keys;
 - `report`, `machine`: the table and where it was made.
 """

@@ -20,7 +20,7 @@ def describe(servers: Iterable[str], data_root: Path) -> list[str]:
         f"- kernel: {platform.system()} {platform.release()}",
         f"- disk: write + fdatasync of 256 B in {_sync_seconds(data_root) * 1e3:.2f} ms (median)",
         f"- python: {platform.python_implementation()} {sys.version.split()[0]}",
-        *(f"- {name}: {version(name)}" for name in servers),
+        *(f"- {version(name)}" for name in servers),
         f"- date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     ]
 

@@ -5,7 +5,8 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -15,10 +16,10 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.generator import Duration, Generator
 from benchmarks.machine import describe
 from benchmarks.servers import COMMANDS, Server, fresh_server
+from benchmarks.settle import settle
 from benchmarks.workload import Workload
 from benchmarks.workloads import WORKLOADS, dataset
 
-_SETTLE_SECONDS = 0.3  # between workloads, for cancelled watchers and background writes
 _MILLION = 1_000_000
 
 
@@ -73,30 +74,32 @@ class Benchmark:
 
     def table(self) -> str:
         """The table of everything measured."""
-        rows = [workload.row for workload in self._workloads]
         keys = f"{self._options.keys:,}"
-        for row in self._scale_rows:
-            about = row.about.format(keys)
-            rows.append(type(row)(row.name, about, row.unit, row.higher_is_better, row.target))
+        rows = [workload.row for workload in self._workloads]
+        rows += [replace(row, about=row.about.format(keys)) for row in self._scale_rows]
         return report.table(rows, self._options.servers, self.results)
 
     def _measure_server(self, generator: Generator, name: str) -> None:
         if self._workloads:
             with fresh_server(name, self._options.data_root) as server:
-                self._guard([one.row.name for one in self._workloads], name, server.start)
-                keys_loaded = False
-                for workload in self._workloads:
-                    if workload.needs_keys and not keys_loaded:
-                        self._guard([workload.row.name], name, lambda: _load_keys(server))
-                        keys_loaded = True
-                    self._measure_workload(generator, workload, server)
-                    time.sleep(_SETTLE_SECONDS)
+                if self._guard(_names(self._workloads), name, server.start):
+                    self._measure_workloads(generator, server)
         if self._scale_rows:
             self._guard([row.name for row in self._scale_rows], name, lambda: self._scale(name))
+
+    def _measure_workloads(self, generator: Generator, server: Server) -> None:
+        with_keys = _names(one for one in self._workloads if one.needs_keys)
+        loaded: bool | None = None
+        for workload in self._workloads:
+            if workload.needs_keys and loaded is None:
+                loaded = self._guard(with_keys, server.name, lambda: _load_keys(server))
+            if not workload.needs_keys or loaded:
+                self._measure_workload(generator, workload, server)
 
     def _measure_workload(self, generator: Generator, workload: Workload, server: Server) -> None:
         def measure() -> None:
             server.check()
+            settle(server.port)
             figures = generator.measure(workload, server.port, self._duration)
             self.results.add(workload.row.name, server.name, figures)
             _say(
@@ -113,14 +116,20 @@ class Benchmark:
             self.results.add(row.name, name, measured[row.name])
             _say(f"  {row.name}: {measured[row.name].value:,.6g} {row.unit}")
 
-    def _guard(self, rows: Sequence[str], server: str, step: Callable[[], object]) -> None:
-        """Run a step; when it fails, its rows of this server have no figures at all."""
+    def _guard(self, rows: Sequence[str], server: str, step: Callable[[], object]) -> bool:
+        """Run a step; when it fails, `rows` of this server have no figures at all."""
         try:
             step()
-        except BenchmarkError as error:
+        except (BenchmarkError, OSError) as error:
             _say(f"  {', '.join(rows)} FAILED: {error}")
             for row in rows:
                 self.results.add_error(row, server, str(error))
+            return False
+        return True
+
+
+def _names(workloads: Iterable[Workload]) -> list[str]:
+    return [workload.row.name for workload in workloads]
 
 
 def _load_keys(server: Server) -> None:
