@@ -135,7 +135,7 @@ def test_the_mark_of_an_installed_snapshot_outlives_its_segment() -> None:
     """The mark lies beyond all entries, so that nothing but the next head keeps it."""
     files = MemoryFileSystem()
     wal = create(files, segment_bytes=SMALL)
-    wal.append([*entries(1, 3), Snapshot(1000, 4)])
+    wal.append([*entries(1, 20), Snapshot(1000, 4)])
     for index in range(1001, 1021):
         wal.append(entries(index, index, term=4, size=100))
     wal.release(1000)
