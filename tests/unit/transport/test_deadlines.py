@@ -1,6 +1,6 @@
 """The deadline wheel against a sorted list."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pykvd.transport.deadlines import HORIZON_TICKS, DeadlineWheel, Slot
@@ -16,6 +16,7 @@ class Entry:
         self.fired += 1
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 60), st.booleans()), max_size=50),
     st.lists(st.floats(0.001, 20), max_size=30),

@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 from hpack import Decoder
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pykvd.transport import grpc
@@ -30,6 +30,7 @@ def test_malformed_timeout_is_refused(value: str) -> None:
         grpc.parse_timeout(value)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_status_text_survives_percent_encoding(text: str) -> None:
     encoded = grpc.encode_status_text(text)
@@ -43,6 +44,7 @@ def test_long_status_text_is_cut_between_characters() -> None:
     assert set(unquote_to_bytes(encoded).decode()) == {"é"}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40), st.booleans())
 def test_binary_metadata_padded_or_not_and_in_lists(value: bytes, padded: bool) -> None:
     text = base64.b64encode(value).decode()
@@ -64,15 +66,18 @@ def test_metadata_keeps_the_first_value_and_leaves_grpc_headers_out() -> None:
     assert grpc.decode_metadata(fields) == {"token": "first", "raw-bin": b"\x01\x02"}
 
 
+@settings(deadline=None)
 @given(st.integers(0, 16), st.text(max_size=50), st.sampled_from([200, 405, 415, 431]))
 def test_response_blocks_decode_as_meant(code: int, text: str, http_status: int) -> None:
-    fields = dict(Decoder().decode(grpc.trailers_only_block(code, text, http_status=http_status)))
+    block = grpc.trailers_only_block(code, text, http_status=http_status)
+    fields = {str(name): str(value) for name, value in Decoder().decode(block)}
     assert fields[":status"] == str(http_status)
     assert fields["content-type"] == "application/grpc"
     assert fields["grpc-status"] == str(code)
     assert unquote_to_bytes(fields.get("grpc-message", "")) == text.encode("utf-8", "replace")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=5000))
 def test_gzip_round_trip(data: bytes) -> None:
     assert grpc.decompress(gzip.compress(data), "gzip", 5000) == data

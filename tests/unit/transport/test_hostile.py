@@ -257,6 +257,7 @@ def test_any_sign_of_life_answers_the_keepalive_ping() -> None:
 # Garbage.
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_garbage_before_the_preface_ends_the_connection_or_waits(data: bytes) -> None:
     peer = Peer(start=False)
@@ -264,6 +265,7 @@ def test_garbage_before_the_preface_ends_the_connection_or_waits(data: bytes) ->
     assert peer.connection.closing or frames.CLIENT_PREFACE.startswith(data)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=600), st.integers(1, 50))
 def test_garbage_after_the_preface_never_raises(data: bytes, chunk: int) -> None:
     peer = Peer()
@@ -286,7 +288,7 @@ frame_soup = st.lists(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(frame_soup)
 def test_well_framed_nonsense_never_raises(
     soup: list[tuple[int, int, int, bytes]],

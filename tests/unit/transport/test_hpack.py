@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from hpack import Decoder, Encoder
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pykvd.transport.hpack import HeaderListTooLargeError, HpackDecoder, HpackError
@@ -23,6 +23,7 @@ def plain(decoder: HpackDecoder, block: bytes) -> list[tuple[str, str]]:
     return [(name, value) for name, value, _ in decoder.decode(block)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(header_lists, st.booleans(), st.none() | st.integers(0, 4096))))
 def test_decodes_what_the_hpack_library_encodes(
     blocks: list[tuple[list[tuple[str, str, bool]], bool, int | None]],
@@ -37,6 +38,7 @@ def test_decodes_what_the_hpack_library_encodes(
         assert plain(decoder, block) == [(name, value) for name, value, _ in fields]
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=8))
 def test_agrees_with_the_hpack_library_on_garbage(blocks: list[bytes]) -> None:
     """Either both decode to the same fields or ours refuses.
