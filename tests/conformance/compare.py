@@ -142,7 +142,8 @@ def _report_difference(one: StreamReport, other: StreamReport) -> str | None:
     for watch_id in sorted(one.events.keys() | other.events.keys()):
         expected, got = one.events.get(watch_id, []), other.events.get(watch_id, [])
         if expected != got:
-            at = next((i for i, (a, b) in enumerate(zip(expected, got, strict=False)) if a != b), 0)
+            common = min(len(expected), len(got))
+            at = next((i for i in range(common) if expected[i] != got[i]), common)
             return f"watch {watch_id}, event {at} and later:\n" + _both(
                 _lines(expected[at : at + 5]), _lines(got[at : at + 5])
             )

@@ -47,6 +47,14 @@ def compacted(offset: int = 0) -> int:
     return COMPACTED + offset
 
 
+def revision_text(value: int) -> str:
+    """How a number of a generated request reads: `now-3` for relative revisions."""
+    for origin, name in ((NOW, "now"), (COMPACTED, "compacted")):
+        if abs(value - origin) < REACH:
+            return f"{name}{value - origin:+d}"
+    return str(value)
+
+
 def resolve(message: M, clock: Clock) -> M:
     """A copy of a request with real revisions."""
     copy = type(message)()

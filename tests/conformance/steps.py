@@ -1,5 +1,6 @@
 """The steps of a conformance episode, and how they read when one has to be looked at."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from pykvd.pb import rpc_pb2
+from tests.conformance.revisions import revision_text
 from tests.harness.methods import Method
 
 
@@ -83,5 +85,6 @@ Step = Call | KeepAlive | Create | Cancel | Progress | Settle | Reset
 
 
 def text(message: Message) -> str:
-    """A message on one line."""
-    return text_format.MessageToString(message, as_one_line=True, print_unknown_fields=True)
+    """A message on one line, relative revisions by name."""
+    line = text_format.MessageToString(message, as_one_line=True, print_unknown_fields=True)
+    return re.sub(r"\b\d{16,}\b", lambda number: revision_text(int(number[0])), line)

@@ -71,12 +71,15 @@ class StreamPlayer:
         return answer
 
     def cancel(self, watch_id: int) -> rpc_pb2.WatchResponse | None:
-        """The answer to a cancel request; None where there is none by rule."""
+        """The answer to a cancel request; None where there is none by rule.
+
+        A watch that a compaction ended keeps its id until then, and is seen cancelled twice.
+        """
         watch = self.watches.pop(watch_id, None)
         self.stream.cancel(watch_id)
-        if watch is None or watch.ended:
+        if watch is None:
             return None
-        return self._wait_canceled(watch_id, f"watch {watch_id} to be canceled")
+        return self._wait_canceled(watch_id, "a watch to be canceled", 1 + watch.ended)
 
     def ask_progress(self, clock: Clock) -> None:
         """Send a progress request; waits for the answer if 3.6 owes one."""
@@ -130,7 +133,7 @@ class StreamPlayer:
         events = self.stream.events(watch_id)
         return events[-1].kv.mod_revision if events else 0
 
-    def _wait_canceled(self, watch_id: int, what: str) -> rpc_pb2.WatchResponse:
+    def _wait_canceled(self, watch_id: int, what: str, times: int = 1) -> rpc_pb2.WatchResponse:
         def found() -> list[rpc_pb2.WatchResponse]:
             # An id can be used again: its present use ends after it was last created.
             last_use: list[rpc_pb2.WatchResponse] = []
@@ -141,5 +144,5 @@ class StreamPlayer:
                     last_use.append(response)
             return last_use
 
-        self.stream.wait(lambda: bool(found()), what)
-        return found()[0]
+        self.stream.wait(lambda: len(found()) >= times, what)
+        return found()[times - 1]
