@@ -17,15 +17,12 @@ from pykvd.config import Config
 from pykvd.config.urls import URL
 from pykvd.logs import get_logger
 from pykvd.node.autocompaction import AutoCompactor
-from pykvd.node.node import Node, NodeConfig
+from pykvd.node.node import GRPC_OVERHEAD_BYTES, Node, NodeConfig
 from pykvd.node.quota import Quota
 from pykvd.node.storage import Identity, open_storage
 from pykvd.transport import Limits, StreamHandler, UnaryHandler
 from pykvd.transport import Server as Listener
 from pykvd.version import API_VERSION
-
-#: gRPC adds this to --max-request-bytes for its own limit, as etcd does.
-GRPC_OVERHEAD_BYTES = 512 * 1024
 
 _log = get_logger("server")
 

@@ -198,7 +198,7 @@ class _PhysicalCompaction:
         self._task = asyncio.get_running_loop().create_task(self._finish(message))
 
     async def _finish(self, message: bytes) -> None:
-        await self._node.swept()
+        await self._node.sweeper.swept()
         self._call.reply(message)
 
     def fail(self, code: int, message: str) -> None:

@@ -69,7 +69,7 @@ class MaintenanceService:
             leader=node.leader,
             raftIndex=raft.commit,
             raftTerm=raft.term,
-            raftAppliedIndex=node.applied_index,
+            raftAppliedIndex=node.committer.index,
             errors=self._errors(),
             dbSizeInUse=self._backend.size_in_use,
             isLearner=node.applier.members[node.member_id].is_learner,
@@ -90,7 +90,7 @@ class MaintenanceService:
 
         async def work() -> None:
             size = self._backend.size
-            await self._node.commit()
+            await self._node.committer.flush()
             await self._backend.defragment()
             _log.info("finished defragmenting", before=size, after=self._backend.size)
             call.reply(b"")
@@ -101,7 +101,7 @@ class MaintenanceService:
         """Hash this member's whole file."""
 
         async def work() -> None:
-            await self._node.commit()
+            await self._node.committer.flush()
             number = await self._backend.read(hash_all)
             response = rpc.HashResponse(hash=number)
             call.reply(self._header() + response.SerializeToString())
@@ -120,7 +120,7 @@ class MaintenanceService:
             raise Failure.COMPACTED.error()
 
         async def work() -> None:
-            await self._node.commit()
+            await self._node.committer.flush()
             number = await self._backend.read(lambda env: hash_kv(env, revision, compacted))
             response = rpc.HashKVResponse(
                 hash=number, compact_revision=compacted, hash_revision=revision
@@ -132,7 +132,7 @@ class MaintenanceService:
     async def snapshot(self, stream: AsyncStream) -> None:
         """Stream a copy of the file, then its SHA-256."""
         await stream.recv()
-        await self._node.commit()
+        await self._node.committer.flush()
         directory = Path(tempfile.mkdtemp(prefix="snapshot-", dir=self._scratch))
         try:
             await self._backend.copy(directory / "copy")

@@ -3,7 +3,8 @@
 from pykvd.errors import Failure
 from pykvd.logs import get_logger
 from pykvd.node.commands import Command
-from pykvd.node.node import NOBODY, Node
+from pykvd.node.node import Node
+from pykvd.node.responder import NOBODY
 from pykvd.pb import rpc_pb2 as rpc
 
 _log = get_logger("quota")
