@@ -52,8 +52,9 @@ class Server:
     async def start(self) -> None:
         """Open the data directory, become ready, then listen.
 
-        Raises DataDirLocked, WalDamaged, StorageMismatchError, UnsupportedClusterError, OSError.
+        Raises ConfigError, DataDirLocked, WalDamaged, StorageMismatchError, UnsupportedClusterError, OSError.
         """
+        self.config.validate()
         loop = asyncio.get_running_loop()
         self._failure = loop.create_future()
         try:
