@@ -26,6 +26,7 @@ _STOP_SECONDS = 30.0
 _RETRY_SECONDS = 0.005
 _QUOTA_BYTES = 8 << 30  # no workload shall meet the quota
 _LOG_TAIL = 2000
+_REPOSITORY = Path(__file__).parents[1]  # where `-m benchmarks.responder` is found
 
 # Makes a command line from the client port, the peer port and the data directory.
 Command = Callable[[int, int, Path], list[str]]
@@ -86,7 +87,7 @@ class Server:
         """
         begin = time.monotonic()
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=_REPOSITORY)
         asyncio.run(self._first_range(begin + _READY_SECONDS))
         return time.monotonic() - begin
 
@@ -144,7 +145,7 @@ class Server:
 @contextmanager
 def fresh_server(name: str, data_root: Path) -> Iterator[Server]:
     """A server that is not started yet; afterwards it is ended and its data is removed."""
-    directory = Path(tempfile.mkdtemp(prefix=f"benchmark-{name}-", dir=data_root))
+    directory = Path(tempfile.mkdtemp(prefix=f"benchmark-{name}-", dir=data_root.resolve()))
     server = Server(name, directory)
     try:
         yield server
