@@ -156,7 +156,10 @@ class Client:
         metadata: Metadata = (),
         timeout_s: float | None = None,
     ) -> Iterator[Resp]:
-        """Open a bidirectional stream on the current endpoint; iterate inside `translated`."""
+        """Open a bidirectional stream on the current endpoint.
+
+        Iterating raises grpc.RpcError; `translate` tells what it means.
+        """
         call = self._channel().stream_stream(
             method.path,
             request_serializer=method.request.SerializeToString,
@@ -170,14 +173,25 @@ class Client:
     def download(
         self, method: Method[Req, Resp], request: Req, timeout_s: float | None
     ) -> Iterator[Resp]:
-        """Open a server stream on the current endpoint; iterate inside `translated`."""
-        call = self._channel().unary_stream(
-            method.path,
-            request_serializer=method.request.SerializeToString,
-            response_deserializer=method.response.FromString,
-        )
-        answers: Iterator[Resp] = call(request, timeout=timeout_s, metadata=self._metadata())
-        return answers
+        """The answers of a server stream, once an endpoint can be reached; raises RequestError."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        failures = 0
+        while True:
+            call: Callable[..., Iterator[Resp]] = self._channel().unary_stream(
+                method.path,
+                request_serializer=method.request.SerializeToString,
+                response_deserializer=method.response.FromString,
+            )
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                yield from call(request, timeout=left, metadata=self._metadata())
+                return
+            except grpc.RpcError as error:
+                failure = self._failure(error)
+                if not never_sent(error):
+                    raise failure from None
+                failures += 1
+                self._next(failures, deadline, failure)
 
     def turn(self) -> None:
         """Use the next endpoint for what follows."""

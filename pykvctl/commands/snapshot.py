@@ -5,9 +5,8 @@ import time
 from typing import BinaryIO
 
 import click
-import grpc
 
-from pykvctl.errors import BadArgumentsError, CommandError, ExitCode
+from pykvctl.errors import BadArgumentsError, CommandError, ExitCode, RequestError
 from pykvctl.gotext.durations import format_duration
 from pykvctl.gotext.numbers import human_bytes
 from pykvctl.methods import SNAPSHOT
@@ -46,17 +45,21 @@ def save(session: Session, args: list[str]) -> None:
         raise CommandError(f"could not open {part} ({reason})", ExitCode.INTERRUPTED) from None
     try:
         with os.fdopen(descriptor, "wb") as file:
-            session.log("info", "created temporary db file", caller=_CALLER, path=part)
+            _log(session, "created temporary db file", path=part)
             version = _fetch(session, file)
             file.flush()
             os.fsync(descriptor)
         os.replace(part, path)
     except OSError as error:
         raise CommandError(str(error), ExitCode.INTERRUPTED) from None
-    session.log("info", "saved", caller=_CALLER, path=path)
+    _log(session, "saved", path=path)
     session.streams.line(f"Snapshot saved at {path}")
     if version:
         session.streams.line(f"Server version {version}")
+
+
+def _log(session: Session, message: str, **fields: object) -> None:
+    session.log("info", message, caller=_CALLER, **fields)
 
 
 def _fetch(session: Session, file: BinaryIO) -> str:
@@ -67,25 +70,21 @@ def _fetch(session: Session, file: BinaryIO) -> str:
     version, size = "", 0
     # The file grows with the store: only a deadline that was asked for holds.
     timeout_s = session.timeout_s if "command_timeout" in session.given else None
-    session.log("info", "fetching snapshot", caller=_CALLER, endpoint=endpoint.text)
     try:
         for piece in client.download(SNAPSHOT, rpc.SnapshotRequest(), timeout_s):
+            if not size:
+                _log(session, "opened snapshot stream; downloading", logger="client")
+                _log(session, "fetching snapshot", endpoint=endpoint.text)
             version = version or piece.version
             size += file.write(piece.blob)
-    except grpc.RpcError as error:
-        failure = client.translate(error)
-        session.log(
-            "error",
-            "streamer failed to create ClientStream",
-            logger="client",
-            caller=_CALLER,
-            error=failure.grpc_text,
-        )
-        raise CommandError(str(failure), ExitCode.INTERRUPTED) from None
-    session.log(
-        "info",
+    except RequestError as error:
+        text = "streamer failed to create ClientStream"
+        session.log("error", text, logger="client", caller=_CALLER, error=error.grpc_text)
+        raise CommandError(str(error), ExitCode.INTERRUPTED) from None
+    _log(session, "completed snapshot read; closing", logger="client")
+    _log(
+        session,
         "fetched snapshot",
-        caller=_CALLER,
         endpoint=endpoint.text,
         size=human_bytes(size),
         took=format_duration(time.monotonic_ns() - started),

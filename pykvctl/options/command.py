@@ -91,7 +91,7 @@ class Group(click.Group):
 
     def names(self) -> list[str]:
         """Names of all commands in the order they were registered."""
-        return [*self.lazy, *self.commands]
+        return list(dict.fromkeys([*self.lazy, *self.commands]))
 
     def load(self, name: str) -> "Command | Group":
         """The command called exactly `name`."""
@@ -104,7 +104,7 @@ class Group(click.Group):
 
     def match(self, word: str) -> "Command | Group | None":
         """The command that `word` names: exactly, or as a prefix of one name only."""
-        names = dict.fromkeys(self.names())
+        names = self.names()
         if word in names:
             return self.load(word)
         candidates = [name for name in names if name.startswith(word)]
@@ -179,18 +179,19 @@ def _first_word(flags: FlagSet, words: list[str]) -> int | None:
 
 def _unknown(root: Group, word: str) -> str:
     text = f'unknown command {quote(word)} for "{root.name}"'
+    typed = word.lower().encode("utf-8", "surrogateescape")
     similar = [
         name
         for name in root.names()
-        if _distance(word.lower(), name) <= 2 or name.startswith(word.lower())
+        if _distance(typed, name.encode()) <= 2 or name.encode().startswith(typed)
     ]
     if similar:
         text += "\n\nDid you mean this?\n" + "".join(f"\t{name}\n" for name in similar)
     return text
 
 
-def _distance(left: str, right: str) -> int:
-    """Levenshtein distance."""
+def _distance(left: bytes, right: bytes) -> int:
+    """Levenshtein distance in bytes, so that a typographic dash counts thrice."""
     row = list(range(len(right) + 1))
     for i, a in enumerate(left, 1):
         previous, row = row, [i]
