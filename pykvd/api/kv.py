@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Iterable
 
 from pykvd.api.decode import decode
+from pykvd.api.tasks import CallTasks
 from pykvd.errors import Code, Failure, RpcError
 from pykvd.mvcc.errors import CompactedError, FutureRevisionError
 from pykvd.mvcc.record import varint
-from pykvd.mvcc.store import RangeResult
+from pykvd.mvcc.store import RangeResult, is_plain
 from pykvd.node.commands import Command
 from pykvd.node.node import Node
 from pykvd.node.quota import Quota
@@ -25,6 +26,8 @@ from pykvd.transport import AsyncStream, Call, StreamHandler, UnaryHandler, asyn
 
 #: etcd's bookkeeping cost of a key-value pair against the quota, in bytes.
 PUT_OVERHEAD = 256
+#: Key-value pairs read in one go: about five milliseconds of the loop.
+SLICE = 5000
 #: Key-value pairs of a RangeStream's first message.
 STREAM_FIRST_CHUNK = 10
 
@@ -38,7 +41,7 @@ class KVService:
         self._store = node.store
         self._header = node.header
         self._max_txn_ops = max_txn_ops
-        self._max_request_bytes = node.config.max_request_bytes
+        self._tasks = CallTasks()
 
     def unary(self) -> dict[str, UnaryHandler]:
         """The service's unary methods by path."""
@@ -58,13 +61,53 @@ class KVService:
         """Answer a Range from the store."""
         request = decode(rpc.RangeRequest, payload)
         check_range(request)
-        if request.serializable or self._node.can_read:
-            return self._read(request)
-        self._node.read_later(call, lambda: self._read(request))
-        return None
+        if not (request.serializable or self._node.can_read):
+            self._node.read_later(call, lambda: self._read(request))
+            return None
+        if request.range_end and self._is_long(request):
+            self._tasks.run(call, self._read_in_slices(call, request))
+            return None
+        return self._read(request)
 
     def _read(self, request: rpc.RangeRequest) -> bytes:
         return encode_range(self._header(self._store.revision), self._range(request))
+
+    def _is_long(self, request: rpc.RangeRequest) -> bool:
+        if request.count_only or request.sort_order == rpc.RangeRequest.DESCEND:
+            return False
+        if 0 < request.limit <= SLICE or not is_plain(request):
+            return False
+        return self._store.index.count(request.key, request.range_end) > SLICE
+
+    async def _read_in_slices(self, call: Call, request: rpc.RangeRequest) -> None:
+        """Answer a long Range at one revision without holding up the loop."""
+        revision = self._pin(request)
+        header = self._header(self._store.revision)
+        result = RangeResult([], False, 0)
+        key: bytes | None = request.key
+        while key is not None and not call.done:
+            self._check_revision(revision)
+            left = request.limit - len(result.kvs) if request.limit > 0 else SLICE
+            kvs, key = self._store.page(request, key, revision, min(left, SLICE))
+            result.kvs += kvs
+            if request.limit > 0 and len(result.kvs) >= request.limit:
+                break
+            await asyncio.sleep(0)
+        result.more = key is not None
+        result.count = len(result.kvs) + self._remaining(request, key, revision)
+        call.reply(encode_range(header, result))
+
+    def _pin(self, request: rpc.RangeRequest) -> int:
+        """The revision that a Range in several steps is answered at."""
+        if request.revision > 0:
+            self._check_revision(request.revision)
+            return request.revision
+        return self._store.revision
+
+    def _remaining(self, request: rpc.RangeRequest, key: bytes | None, revision: int) -> int:
+        if key is None:
+            return 0
+        return len(self._store.index.ids_at(key, request.range_end, revision))
 
     def _range(self, request: rpc.RangeRequest) -> RangeResult:
         if request.revision > 0:
@@ -117,7 +160,7 @@ class KVService:
         """Propose a compaction; a physical one is answered when the records are gone."""
         request = decode(rpc.CompactionRequest, payload)
         self._node.check_size(payload)
-        responder = _PhysicalCompaction(self._node, call) if request.physical else call
+        responder = _PhysicalCompaction(self._node, call, self._tasks) if request.physical else call
         self._node.propose(Command.COMPACT, payload, request, responder)
 
     async def range_stream(self, stream: AsyncStream) -> None:
@@ -127,9 +170,7 @@ class KVService:
         _check_streamable(request)
         if not request.serializable:
             await self._node.read_barrier()
-        if request.revision > 0:
-            self._check_revision(request.revision)
-        revision = request.revision if request.revision > 0 else self._store.revision
+        revision = self._pin(request)
         header = self._header(self._store.revision)
         if request.count_only:
             await stream.send(_chunk(encode_range(header, self._range(request))))
@@ -139,25 +180,24 @@ class KVService:
     async def _send_chunks(
         self, stream: AsyncStream, request: rpc.RangeRequest, revision: int, header: bytes
     ) -> None:
+        size_wanted = self._node.config.max_request_bytes
         limit, sent = STREAM_FIRST_CHUNK, 0
-        page = rpc.RangeRequest()
-        page.CopyFrom(request)
-        while True:
+        key: bytes | None = request.key
+        while key is not None:
             left = request.limit - sent if request.limit > 0 else limit
-            page.limit = min(limit, left)
             self._check_revision(revision)
-            result = self._store.range(page, revision)
-            sent += len(result.kvs)
-            if not result.more or (request.limit > 0 and sent >= request.limit):
-                more = RangeResult(result.kvs, result.more, sent + result.count - len(result.kvs))
-                await stream.send(_chunk(encode_range(header, more)))
+            kvs, key = self._store.page(request, key, revision, min(limit, left))
+            sent += len(kvs)
+            if key is None or sent == request.limit:
+                count = sent + self._remaining(request, key, revision)
+                last = RangeResult(kvs, key is not None, count)
+                await stream.send(_chunk(encode_range(header, last)))
                 return
-            size = sum(map(len, result.kvs))
-            await stream.send(_chunk(b"".join(result.kvs)))
-            page.key = rpc.RangeResponse.FromString(result.kvs[-1]).kvs[0].key + b"\x00"
-            if size < self._max_request_bytes // 2:
+            await stream.send(_chunk(b"".join(kvs)))
+            size = sum(map(len, kvs))
+            if size < size_wanted // 2:
                 limit *= 2
-            elif size > self._max_request_bytes * 2:
+            elif size > size_wanted * 2:
                 limit = max(1, limit // 2)
 
 
@@ -188,18 +228,19 @@ def _put_cost(ops: Iterable[rpc.RequestOp]) -> int:
 class _PhysicalCompaction:
     """Answers a compaction once its records are removed."""
 
-    def __init__(self, node: Node, call: Call) -> None:
+    def __init__(self, node: Node, call: Call, tasks: CallTasks) -> None:
         self._node = node
         self._call = call
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = tasks
 
     def reply(self, message: bytes) -> None:
         """The compaction is logically done: wait for the rest."""
-        self._task = asyncio.get_running_loop().create_task(self._finish(message))
 
-    async def _finish(self, message: bytes) -> None:
-        await self._node.sweeper.swept()
-        self._call.reply(message)
+        async def finish() -> None:
+            await self._node.sweeper.swept()
+            self._call.reply(message)
+
+        self._tasks.run(self._call, finish())
 
     def fail(self, code: int, message: str) -> None:
         """Pass the refusal on."""

@@ -1,16 +1,15 @@
 """The Maintenance service."""
 
-import asyncio
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Coroutine
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
 from pykvd.api.decode import decode
+from pykvd.api.tasks import CallTasks
 from pykvd.errors import Code, Failure, RpcError
 from pykvd.logs import get_logger
 from pykvd.mvcc.hash import hash_all, hash_kv
@@ -36,7 +35,7 @@ class MaintenanceService:
         self._backend = node.store.backend
         self._quota = quota
         self._scratch = scratch
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = CallTasks()
 
     def unary(self) -> dict[str, UnaryHandler]:
         """The service's unary methods by path."""
@@ -95,7 +94,7 @@ class MaintenanceService:
             _log.info("finished defragmenting", before=size, after=self._backend.size)
             call.reply(b"")
 
-        self._run(call, work())
+        self._tasks.run(call, work())
 
     def hash(self, call: Call, _payload: bytes) -> None:
         """Hash this member's whole file."""
@@ -106,7 +105,7 @@ class MaintenanceService:
             response = rpc.HashResponse(hash=number)
             call.reply(self._header() + response.SerializeToString())
 
-        self._run(call, work())
+        self._tasks.run(call, work())
 
     def hash_kv(self, call: Call, payload: bytes) -> None:
         """Hash the key-value records up to a revision."""
@@ -127,7 +126,7 @@ class MaintenanceService:
             )
             call.reply(self._header() + response.SerializeToString())
 
-        self._run(call, work())
+        self._tasks.run(call, work())
 
     async def snapshot(self, stream: AsyncStream) -> None:
         """Stream a copy of the file, then its SHA-256."""
@@ -172,20 +171,6 @@ class MaintenanceService:
 
     def _header(self) -> bytes:
         return self._node.header(self._node.store.revision)
-
-    def _run(self, call: Call, work: Coroutine[None, None, None]) -> None:
-        """Run slow work for a call; a failure is answered, and told in the log."""
-
-        async def guarded() -> None:
-            try:
-                await work
-            except Exception as error:  # noqa: BLE001  # whatever failed, the caller must hear
-                _log.error("maintenance work failed", error=str(error))
-                call.fail(Code.UNKNOWN, str(error))
-
-        task = asyncio.get_running_loop().create_task(guarded())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 async def _send_file(stream: AsyncStream, file: BinaryIO) -> None:

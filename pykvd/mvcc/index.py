@@ -12,6 +12,7 @@ than the id in `live[key]`.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from heapq import merge
 from typing import cast
 
 from sortedcontainers import SortedList
@@ -97,11 +98,11 @@ class Index:
             return entry, entry >> MAIN_SHIFT, 1
         return entry
 
-    def keys(self, key: bytes, end: bytes) -> Iterator[bytes]:
-        """Live keys in `[key, end)`, ascending; an empty `end` means the single key."""
+    def keys(self, key: bytes, end: bytes, *, reverse: bool = False) -> Iterator[bytes]:
+        """Live keys in `[key, end)`, in order; an empty `end` means the single key."""
         if not end:
             return iter((key,) if key in self.live else ())
-        return _slice(self._sorted, key, end)
+        return _slice(self._sorted, key, end, reverse=reverse)
 
     def count(self, key: bytes, end: bytes) -> int:
         """Number of live keys in the range, in O(log n)."""
@@ -136,6 +137,22 @@ class Index:
             return [found] if found else []
         keys = sorted({*self.keys(key, end), *self._past_keys(key, end)})
         return [found for name in keys if (found := self.id_at(name, revision))]
+
+    def page_at(
+        self, key: bytes, end: bytes, revision: int, limit: int
+    ) -> tuple[list[int], bytes | None]:
+        """The first `limit` ids of `ids_at`, and the key to go on from, None at the end."""
+        ids: list[int] = []
+        before = None
+        for name in merge(self.keys(key, end), self._past_keys(key, end) if end else ()):
+            if name == before:
+                continue
+            if len(ids) == limit:
+                return ids, name
+            before = name
+            if found := self.id_at(name, revision):
+                ids.append(found)
+        return ids, None
 
     def _past_keys(self, key: bytes, end: bytes) -> Iterator[bytes]:
         # Keys enter `past` far more often than anybody reads old revisions: sort on demand.
@@ -174,9 +191,9 @@ class Index:
         self._past_unsorted = list(self.past)
 
 
-def _slice(keys: SortedList, key: bytes, end: bytes) -> Iterator[bytes]:
+def _slice(keys: SortedList, key: bytes, end: bytes, *, reverse: bool = False) -> Iterator[bytes]:
     if end == FROM_KEY:
-        return cast(Iterator[bytes], keys.irange(key, None))
+        return cast(Iterator[bytes], keys.irange(key, None, reverse=reverse))
     if key >= end:
         return iter(())
-    return cast(Iterator[bytes], keys.irange(key, end, (True, False)))
+    return cast(Iterator[bytes], keys.irange(key, end, (True, False), reverse=reverse))

@@ -8,7 +8,7 @@ Invariant: `revision` is the main revision of the newest record, or 1 in an empt
 `compact_revision` is -1 until the first compaction, and every revision from it on is readable.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -27,20 +27,9 @@ from pykvd.mvcc.record import (
     parse,
     without_value,
 )
-from pykvd.pb.kv_pb2 import KeyValue
 from pykvd.pb.rpc_pb2 import RangeRequest
 
 COMPACT_KEY = b"compact_revision"
-ORDER_NONE = RangeRequest.NONE
-TARGET_KEY = RangeRequest.KEY
-
-_SORT_KEYS: dict[int, Callable[[KeyValue], bytes | int]] = {
-    RangeRequest.KEY: lambda kv: kv.key,
-    RangeRequest.VERSION: lambda kv: kv.version,
-    RangeRequest.CREATE: lambda kv: kv.create_revision,
-    RangeRequest.MOD: lambda kv: kv.mod_revision,
-    RangeRequest.VALUE: lambda kv: kv.value,
-}
 
 
 class Event(NamedTuple):
@@ -59,6 +48,15 @@ class RangeResult:
     kvs: list[bytes]
     more: bool
     count: int
+
+
+class _Row(NamedTuple):
+    """What sorting and filtering need of one version of a key."""
+
+    key: bytes
+    record_id: int
+    create: int
+    version: int
 
 
 class Store:
@@ -132,26 +130,46 @@ class Store:
             ids = self.index.ids_at(request.key, request.range_end, revision)
             if request.count_only:
                 return RangeResult([], False, len(ids))
-            if _is_plain(request):
+            if is_plain(request):
                 return self._plain_at(request, ids)
-            return self._selected(request, ids, len(ids))
+            return self._selected(request, self._rows_at(ids), len(ids))
         count = self.index.count(request.key, request.range_end)
         if request.count_only:
             return RangeResult([], False, count)
-        if _is_plain(request):
+        if is_plain(request):
             return self._plain(request, count)
-        return self._selected(request, self._live_ids(request), count)
+        return self._selected(request, self._live_rows(request), count)
+
+    def page(
+        self, request: RangeRequest, key: bytes, revision: int, limit: int
+    ) -> tuple[list[bytes], bytes | None]:
+        """Up to `limit` records of a plain Range from `key` on, and the key to go on from.
+
+        Costs what the page holds, however long the range and however old the revision.
+        """
+        if revision == self.revision:
+            keys = list(islice(self.index.keys(key, request.range_end), limit + 1))
+            following = keys.pop() if len(keys) > limit else None
+            ids = self._live_ids(keys)
+        else:
+            ids, following = self.index.page_at(key, request.range_end, revision, limit)
+        kvs = self.backend.get_many(ids)
+        return [without_value(kv) for kv in kvs] if request.keys_only else kvs, following
 
     def _plain(self, request: RangeRequest, count: int) -> RangeResult:
-        """The newest state in key order, without filters: only what is returned is touched."""
+        """The newest state by key, without filters: only what is returned is touched."""
         limit = request.limit if 0 < request.limit < count else count
-        keys = islice(self.index.keys(request.key, request.range_end), limit)
+        descending = request.sort_order == RangeRequest.DESCEND
+        keys = self.index.keys(request.key, request.range_end, reverse=descending)
+        keys = islice(keys, limit)
         more = limit < count
         if request.keys_only:
             return RangeResult([self._key_only(key) for key in keys], more, count)
+        return RangeResult(self.backend.get_many(self._live_ids(keys)), more, count)
+
+    def _live_ids(self, keys: Iterable[bytes]) -> list[int]:
         live = self.index.live
-        ids = [entry if isinstance(entry := live[key], int) else entry[0] for key in keys]
-        return RangeResult(self.backend.get_many(ids), more, count)
+        return [entry if isinstance(entry := live[key], int) else entry[0] for key in keys]
 
     def _key_only(self, key: bytes) -> bytes:
         found = self.index.find(key)
@@ -161,36 +179,58 @@ class Store:
         return encode_key_value(key, create, mod, version, b"", self.lease_of.get(key, 0))
 
     def _plain_at(self, request: RangeRequest, ids: list[int]) -> RangeResult:
-        more = 0 < request.limit < len(ids)
+        count = len(ids)
+        if request.sort_order == RangeRequest.DESCEND:
+            ids.reverse()
+        more = 0 < request.limit < count
         kvs = self.backend.get_many(ids[: request.limit] if more else ids)
         if request.keys_only:
             kvs = [without_value(framed) for framed in kvs]
-        return RangeResult(kvs, more, len(ids))
+        return RangeResult(kvs, more, count)
 
-    def _live_ids(self, request: RangeRequest) -> list[int]:
-        live = self.index.live
-        entries = (live[key] for key in self.index.keys(request.key, request.range_end))
-        return [entry if isinstance(entry, int) else entry[0] for entry in entries]
+    def _live_rows(self, request: RangeRequest) -> list[_Row]:
+        rows = []
+        for key in self.index.keys(request.key, request.range_end):
+            found = self.index.find(key)
+            assert found
+            rows.append(_Row(key, *found))
+        return rows
 
-    def _selected(self, request: RangeRequest, ids: list[int], count: int) -> RangeResult:
+    def _rows_at(self, ids: list[int]) -> list[_Row]:
+        kvs = map(parse, self.backend.get_many(ids))
+        return [
+            _Row(kv.key, record_id, kv.create_revision, kv.version)
+            for record_id, kv in zip(ids, kvs, strict=True)
+        ]
+
+    def _selected(self, request: RangeRequest, rows: list[_Row], count: int) -> RangeResult:
         """Filter and sort; without an order the limit comes before the sort, as in etcd."""
         limit = max(0, request.limit)
-        ids = [record_id for record_id in ids if _mod_matches(request, record_id >> MAIN_SHIFT)]
-        unfiltered = not (_has_mod_filter(request) or _has_create_filter(request))
-        if request.sort_order == ORDER_NONE and limit and unfiltered:
-            ids = ids[: limit + 1]
-        pairs = [(parse(framed), framed) for framed in self.backend.get_many(ids)]
-        if _has_create_filter(request):
-            pairs = [pair for pair in pairs if _create_matches(request, pair[0].create_revision)]
-        if request.sort_order != ORDER_NONE or request.sort_target != TARGET_KEY:
-            by = _SORT_KEYS[request.sort_target]
-            descending = request.sort_order == RangeRequest.DESCEND
-            pairs.sort(key=lambda pair: by(pair[0]), reverse=descending)
-        more = 0 < limit < len(pairs)
-        kvs = [framed for _, framed in (pairs[:limit] if more else pairs)]
+        if _has_filters(request):
+            rows = [row for row in rows if _passes(request, row)]
+        elif request.sort_order == RangeRequest.NONE and limit:
+            rows = rows[: limit + 1]
+        if request.sort_order != RangeRequest.NONE or request.sort_target != RangeRequest.KEY:
+            rows.sort(
+                key=self._sort_key(request), reverse=request.sort_order == RangeRequest.DESCEND
+            )
+        more = 0 < limit < len(rows)
+        kvs = self.backend.get_many([row.record_id for row in (rows[:limit] if more else rows)])
         if request.keys_only:
             kvs = [without_value(framed) for framed in kvs]
         return RangeResult(kvs, more, count)
+
+    def _sort_key(self, request: RangeRequest) -> Callable[[_Row], bytes | int]:
+        match request.sort_target:
+            case RangeRequest.VERSION:
+                return lambda row: row.version
+            case RangeRequest.CREATE:
+                return lambda row: row.create
+            case RangeRequest.MOD:
+                return lambda row: row.record_id >> MAIN_SHIFT
+            case RangeRequest.VALUE:
+                return lambda row: parse(self.backend.get(row.record_id)).value
+        return lambda row: row.key
 
     # Writes
 
@@ -261,27 +301,26 @@ class Store:
         self.index.forget_sorted_past()
 
 
-def _is_plain(request: RangeRequest) -> bool:
-    if _has_mod_filter(request) or _has_create_filter(request):
-        return False
-    return request.sort_target == TARGET_KEY and request.sort_order != RangeRequest.DESCEND
+def is_plain(request: RangeRequest) -> bool:
+    """Whether a Range is by key and without filters."""
+    return request.sort_target == RangeRequest.KEY and not _has_filters(request)
 
 
-def _has_mod_filter(request: RangeRequest) -> bool:
-    return bool(request.min_mod_revision or request.max_mod_revision)
+def _has_filters(request: RangeRequest) -> bool:
+    return bool(
+        request.min_mod_revision
+        or request.max_mod_revision
+        or request.min_create_revision
+        or request.max_create_revision
+    )
 
 
-def _has_create_filter(request: RangeRequest) -> bool:
-    return bool(request.min_create_revision or request.max_create_revision)
+def _passes(request: RangeRequest, row: _Row) -> bool:
+    mod = row.record_id >> MAIN_SHIFT
+    return _within(mod, request.min_mod_revision, request.max_mod_revision) and _within(
+        row.create, request.min_create_revision, request.max_create_revision
+    )
 
 
 def _within(value: int, low: int, high: int) -> bool:
     return (not low or value >= low) and (not high or value <= high)
-
-
-def _mod_matches(request: RangeRequest, mod: int) -> bool:
-    return _within(mod, request.min_mod_revision, request.max_mod_revision)
-
-
-def _create_matches(request: RangeRequest, create: int) -> bool:
-    return _within(create, request.min_create_revision, request.max_create_revision)
