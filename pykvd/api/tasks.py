@@ -28,6 +28,6 @@ async def _guard(call: Call, work: Coroutine[None, None, None]) -> None:
         await work
     except RpcError as error:
         call.fail(error.code, error.message)
-    except Exception:
+    except Exception:  # noqa: BLE001  # whatever failed, the caller must hear
         _log.exception("background work of a call failed")
         call.fail(Code.UNKNOWN, "pykvd: internal error")
