@@ -124,13 +124,14 @@ class Hub:
         for watcher in group.watchers:
             session = watcher.session
             if session.congested:
-                watcher.next = events[0][0]
+                watcher.next = max(watcher.next, events[0][0])
                 lagging.append(watcher)
                 continue
-            watcher.noted = True
-            if watcher.fragment and len(body) + len(header) >= self._fragment_bytes:
-                self._send_fragments(watcher, header, [event for _, event in events])
+            if watcher.fragment or watcher.next > events[0][0]:
+                # A watcher that waited for its start may have become synced within this tick.
+                self._send(watcher, header, [each for main, each in events if main >= watcher.next])
                 continue
+            watcher.noted = True
             framed = shared.get(watcher.id)
             if framed is None:
                 framed = shared[watcher.id] = _response(header, watcher.id, body)
@@ -149,6 +150,17 @@ class Hub:
             if previous:
                 body += b"\x1a" + previous[1:]
         return b"\x5a" + varint(len(body)) + body
+
+    def _send(self, watcher: Watcher, header: bytes, events: list[bytes]) -> None:
+        """Send events of this watcher's own, if there are any."""
+        if not events:
+            return
+        watcher.noted = True
+        if watcher.fragment and sum(map(len, events)) + len(header) >= self._fragment_bytes:
+            self._send_fragments(watcher, header, events)
+        else:
+            body = b"".join(events)
+            watcher.session.send_shared(_response(header, watcher.id, body))
 
     def _send_fragments(self, watcher: Watcher, header: bytes, events: list[bytes]) -> None:
         """Pack events greedily into responses below the fragment size (etcd API, fragment)."""
@@ -178,7 +190,7 @@ class Hub:
         batches = self._match(ready, events)
         header = self._header(self._store.revision)
         for watcher in ready:
-            self._advance(watcher, batches.get(watcher), header, last)
+            self._advance(watcher, batches.get(watcher, []), header, last)
         self.wake()
 
     def _end_compacted(self) -> None:
@@ -219,17 +231,9 @@ class Hub:
                         batches.setdefault(watcher, []).append(encoded)
         return batches
 
-    def _advance(
-        self, watcher: Watcher, events: list[bytes] | None, header: bytes, last: int
-    ) -> None:
+    def _advance(self, watcher: Watcher, events: list[bytes], header: bytes, last: int) -> None:
         watcher.next = max(watcher.next, last + 1)
-        if events:
-            watcher.noted = True
-            if watcher.fragment and sum(map(len, events)) + len(header) >= self._fragment_bytes:
-                self._send_fragments(watcher, header, events)
-            else:
-                body = b"".join(events)
-                watcher.session.send_shared(_response(header, watcher.id, body))
+        self._send(watcher, header, events)
         if watcher.active and watcher.next > self._store.revision:
             del self._unsynced[watcher]
             self._sync(watcher)

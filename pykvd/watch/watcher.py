@@ -151,7 +151,7 @@ class WatcherSet:
         found = self._exact.get(key)
         groups = list(found) if found else []
         for length in self._lengths:
-            if found := self._prefix.get(key[:length]):
+            if length <= len(key) and (found := self._prefix.get(key[:length])):
                 groups += found
         if self._others:
             groups += [group for group in self._others if group.covers(key)]

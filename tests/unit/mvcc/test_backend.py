@@ -194,7 +194,7 @@ def test_a_defragmentation_that_fails_leaves_the_old_file(disk: Disk) -> None:
     disk.commit()
     # A file where the copy wants its directory, as a full disk would stop it.
     (disk.directory / "2.tmp").write_bytes(b"")
-    with pytest.raises(OSError, match="2.tmp"):
+    with pytest.raises(OSError, match=r"2\.tmp"):
         disk.run(disk.backend.defragment())
     put(disk, b"l")
     disk.commit()

@@ -5,8 +5,8 @@ every readable revision with every option must not notice.
 """
 
 import asyncio
-from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -21,6 +21,9 @@ from pykvd.mvcc.store import RangeResult
 from pykvd.pb.rpc_pb2 import RangeRequest
 from tests.unit.mvcc.disk import Disk
 from tests.unit.mvcc.model import TARGETS, Change, Model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KEYS = (b"\x00", b"a", b"a\x00", b"a\xff", b"ab", b"abc", b"b", b"\xff", b"\xff\xff")
 ENDS = (b"", b"", b"\x00", b"b", b"a\x00", b"ac", b"\xff", b"a", b"\xff\xff")
@@ -50,8 +53,8 @@ def requests(draw: st.DrawFn) -> RangeRequest:
         request.key, request.range_end = b"\x00", FROM_KEY
     request.limit = draw(st.sampled_from((0, 0, 1, 2, 3, 5, 100, -1)))
     if draw(st.booleans()):
-        request.sort_order = draw(st.sampled_from(RangeRequest.SortOrder.values()))
-        request.sort_target = draw(st.sampled_from(RangeRequest.SortTarget.values()))
+        request.sort_order = draw(st.sampled_from(RangeRequest.SortOrder.values()))  # type: ignore[assignment]  # open enum
+        request.sort_target = draw(st.sampled_from(RangeRequest.SortTarget.values()))  # type: ignore[assignment]  # open enum
     request.keys_only = draw(st.booleans())
     request.count_only = draw(st.sampled_from((False, False, False, True)))
     if draw(st.integers(0, 3)) == 0:
@@ -287,7 +290,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert not entry or ids[-1] < entry[0]
             assert entry or ids[-1] & TOMBSTONE
             # Two tombstones never follow each other.
-            assert not any(a & b & TOMBSTONE for a, b in zip(ids, ids[1:], strict=False))
+            assert not any(a & b & TOMBSTONE for a, b in pairwise(ids))
 
 
 def _as_change(record_id: int, framed: bytes) -> Change:
