@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pykvd.raft import quorum
 from pykvd.raft.candidate import Candidate
+from pykvd.raft.errors import InvariantError
 from pykvd.raft.follower import Follower
 from pykvd.raft.leader import Leader
 from pykvd.raft.message import CAMPAIGN_TRANSFER, Message, MessageKind
@@ -321,6 +322,11 @@ class Raft:
 
     def apply_conf(self, conf: ConfState) -> None:
         """Use `conf` from now on: the change to it is committed and being applied."""
+        first = self.log.entries[0] if self.log.entries else None
+        if not self.conf.voters and first is not None and first.kind is not EntryKind.CONF_CHANGE:
+            # A change to a configuration that we were never told would make us think that we are
+            # the whole cluster.
+            raise InvariantError("the log has a membership change, but no configuration before it")
         self._change_conf(conf)
 
     def applied_to(self, index: int) -> None:

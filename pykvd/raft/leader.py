@@ -116,9 +116,7 @@ class Leader(RoleState):
     def _handle_append_response(self, message: Message) -> None:
         if self.peers.handle_append_response(message):
             self._maybe_commit()
-        if self.raft.role is self and message.sender in self.peers.progress:
             self._maybe_hand_over(message.sender)
-            self.peers.send_all(message.sender)
 
     def has_work(self) -> bool:
         """Whether peers are to be told something, or reads to begin."""
@@ -178,9 +176,9 @@ class Leader(RoleState):
         elif not self._retire_at:
             self._append(EntryKind.NORMAL, b"")
             self._retire_at = raft.log.last_index
+        self.peers.greet_new_members()
         self._maybe_commit()
         self._confirm_reads()
-        self._append_due = self.peers.has_peers
 
     def _retire(self) -> None:
         """Leave the cluster to the others, naming a successor that need not wait (thesis 3.10)."""
@@ -215,7 +213,7 @@ class Leader(RoleState):
         self._maybe_hand_over(target)
 
     def _maybe_hand_over(self, peer: int) -> None:
-        if peer == self.transferee and self.peers.match(peer) == self.raft.log.last_index:
+        if peer == self.transferee != NONE and self.peers.match(peer) == self.raft.log.last_index:
             self.raft.logger.info("%d asks %d to campaign", self.raft.id, peer)
             self._send_timeout_now(peer)
 

@@ -38,6 +38,21 @@ class ConfState:
     learners_next: tuple[int, ...] = ()
     auto_leave: bool = False
 
+    def __str__(self) -> str:
+        """As in logs: `voters=(1 2 4) outgoing=(1 2 3) auto-leave`."""
+        groups = {
+            "voters": self.voters,
+            "outgoing": self.voters_outgoing,
+            "learners": self.learners,
+            "learners-next": self.learners_next,
+        }
+        parts = [
+            f"{name}=({' '.join(map(str, group))})"
+            for name, group in groups.items()
+            if group or name == "voters"
+        ]
+        return " ".join(parts + ["auto-leave"] * self.auto_leave)
+
     @property
     def is_joint(self) -> bool:
         """Whether two majorities are needed (section 6)."""

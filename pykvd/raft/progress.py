@@ -115,11 +115,12 @@ class Progress:
         """A rejection of an append after `rejected`: go back to `hint`; False if it is stale.
 
         In REPLICATE a rejection means that an append was lost: all after `match` is sent again.
-        In PROBE only the last append sent counts.
+        In PROBE only the last append sent counts. A refusal of what was once acknowledged is old,
+        or comes from a member that lost its disk and must not be believed.
         """
+        if rejected <= self.match:
+            return False
         if self.state is ProgressState.REPLICATE:
-            if rejected <= self.match:
-                return False
             self.next = self.match + 1
             return True
         if self.state is not ProgressState.PROBE or self.next - 1 != rejected:

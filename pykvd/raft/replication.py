@@ -51,6 +51,12 @@ class Replication:
         self.has_peers = any(node != raft.id for node in self.progress)
         self.count_own_log()
 
+    def greet_new_members(self) -> None:
+        """Begin to probe the members that a change of configuration has just added."""
+        for peer, progress in self.progress.items():
+            if progress.match == 0 and peer != self.raft.id:
+                self.send_append(peer, even_if_empty=True)
+
     def count_own_log(self) -> bool:
         """Take note of what the own disk holds; False if that is nothing new."""
         own = self.progress.get(self.raft.id)
@@ -136,7 +142,12 @@ class Replication:
         if message.reject:
             self._back_off(progress, message)
             return False
-        return self._advance(progress, message.index)
+        was_paused = progress.paused
+        advanced = self._advance(progress, message.index)
+        # Whoever was not sent appends may have missed the commit index too.
+        if not was_paused or self.send_append(message.sender, even_if_empty=True):
+            self.send_all(message.sender)
+        return advanced
 
     def _back_off(self, progress: Progress, message: Message) -> None:
         """Find where the logs part, a term at a time (5.3, last paragraphs)."""
