@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from pykvd.pb import auth_pb2, rpc_pb2, v3election_pb2, v3lock_pb2
 from tests.harness import Client, Failure, Server, methods
 from tests.harness.methods import Method
+from tests.harness.raw import RawConnection
 from tests.harness.rpc import Metadata
 
 LEASE = 11
@@ -399,6 +400,17 @@ def test_unknown_methods_and_services(prepared: str) -> None:
         service = Method("/etcdserverpb.Nope/Range", RANGE, rpc_pb2.RangeResponse)
         text = "unknown service etcdserverpb.Nope"
         assert client.attempt(service) == Failure("UNIMPLEMENTED", text)
+
+
+def test_a_client_version_that_is_not_text(prepared: str) -> None:
+    with RawConnection(prepared) as connection:
+        body = RANGE(key=KEY).SerializeToString()
+        for value, expected in (
+            (b"\xff\xfe", (3, "etcdserver: invalid client api version")),
+            (b"3.5.0", (0, "")),
+        ):
+            metadata = [(b"client-api-version", value)]
+            assert connection.unary(methods.RANGE.path, body, metadata) == expected
 
 
 def test_enabling_auth_needs_the_root_role(fresh: Client) -> None:

@@ -115,6 +115,11 @@ class Server:
             shutil.rmtree(self.data, ignore_errors=True)
             self.client_port = 0
 
+    def terminate(self) -> None:
+        """Send SIGTERM and return at once."""
+        assert self.process is not None
+        self.process.terminate()
+
     def stop(self) -> int:
         """SIGTERM and wait; the exit status (negative: ended by that signal)."""
         return self._end(signal.SIGTERM)
