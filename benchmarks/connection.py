@@ -10,13 +10,16 @@ import asyncio
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import unquote
 
 from benchmarks import frames
 from benchmarks.errors import BenchmarkError, CallError
 from benchmarks.frames import FRAME_HEADER, FRAME_HEADER_SIZE
 from benchmarks.headers import HeaderEncoder, Method, ResponseHeaders
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _RECEIVE_WINDOW = 1 << 30
 _CONNECT_SECONDS = 20.0
@@ -52,6 +55,8 @@ class Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.now_ns = time.monotonic_ns()
         self.max_streams = 1 << 31
+        #: Gets all whole frames of a read as they are, instead of the streams their DATA.
+        self.tap: Callable[[bytes], None] | None = None
         self._transport: asyncio.Transport | None = None
         self._settled = asyncio.get_running_loop().create_future()
         self._encoder = HeaderEncoder()
@@ -140,7 +145,7 @@ class Connection(asyncio.Protocol):
         if self._rest:
             data = self._rest + data
         position, end = 0, len(data)
-        streams = self._streams
+        streams = self._streams if self.tap is None else {}
         while end - position >= FRAME_HEADER_SIZE:
             high, low, kind, flags, number = _unpack_header(data, position)
             start = position + FRAME_HEADER_SIZE
@@ -158,6 +163,8 @@ class Connection(asyncio.Protocol):
             else:
                 self._rare_frame(kind, flags, number, data[start:position])
         self._rest = data[position:]
+        if self.tap is not None:
+            self.tap(data[:position])
         if self._consumed > _RECEIVE_WINDOW // 2:
             self._out.append(frames.window_update(0, self._consumed))
             self._consumed = 0
