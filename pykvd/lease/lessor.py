@@ -6,7 +6,7 @@ leader alone: `promote` starts the clocks, `demote` stops them, and an expired l
 a revoke that goes through the log like any other.
 """
 
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from math import ceil, inf
 
 #: etcd's bound on a TTL, in seconds.
@@ -14,15 +14,20 @@ MAX_TTL = 9_000_000_000
 
 
 class Lease:
-    """One lease. `ttl` and `remaining` are seconds; remaining 0 means the whole TTL."""
+    """One lease. `ttl` and `remaining` are seconds; remaining 0 means the whole TTL.
 
-    __slots__ = ("expiry", "id", "keys", "remaining", "ttl")
+    `due` is when the lessor looks at it next: at its expiry or before, or later to retry a revoke;
+    infinite while nothing waits for it.
+    """
+
+    __slots__ = ("due", "expiry", "id", "keys", "remaining", "ttl")
 
     def __init__(self, lease_id: int, ttl: int, remaining: int = 0) -> None:
         self.id = lease_id
         self.ttl = ttl
         self.remaining = remaining
         self.expiry = inf
+        self.due = inf
         self.keys: set[bytes] = set()
 
 
@@ -32,8 +37,8 @@ class Lessor:
     def __init__(self) -> None:
         self.leases: dict[int, Lease] = {}
         self.primary = False
-        # (expiry, id), at most one entry a lease; a renewal only moves Lease.expiry, and an entry
-        # that comes up too early is put back with the newer time.
+        # (due, id). A renewal only moves Lease.expiry, and an entry that comes up too early is put
+        # back with the newer time. An entry that is not its lease's `due` is a leftover.
         self._queue: list[tuple[float, int]] = []
 
     def grant(self, lease_id: int, ttl: int, now: float, remaining: int = 0) -> Lease:
@@ -41,11 +46,16 @@ class Lessor:
         lease = self.leases[lease_id] = Lease(lease_id, ttl, remaining)
         if self.primary:
             self._start(lease, now)
-            heappush(self._queue, (lease.expiry, lease_id))
         return lease
 
     def _start(self, lease: Lease, now: float, grace: float = 0.0) -> None:
         lease.expiry = now + (lease.remaining or lease.ttl) + grace
+        if lease.expiry < lease.due:
+            self._enqueue(lease, lease.expiry)
+
+    def _enqueue(self, lease: Lease, due: float) -> None:
+        lease.due = due
+        heappush(self._queue, (due, lease.id))
 
     def revoke(self, lease_id: int) -> list[bytes]:
         """Remove a lease; returns its keys in order. Raises KeyError if it does not exist."""
@@ -81,15 +91,13 @@ class Lessor:
         self.primary = True
         for lease in self.leases.values():
             self._start(lease, now, grace)
-        self._queue = [(lease.expiry, lease.id) for lease in self.leases.values()]
-        heapify(self._queue)
 
     def demote(self) -> None:
         """Stop expiring leases."""
         self.primary = False
         self._queue = []
         for lease in self.leases.values():
-            lease.expiry = inf
+            lease.expiry = lease.due = inf
 
     def expired(self, now: float, limit: int) -> list[int]:
         """Up to `limit` leases whose time is over, in order of expiry; each is reported once.
@@ -98,20 +106,22 @@ class Lessor:
         """
         found: list[int] = []
         while self._queue and self._queue[0][0] <= now and len(found) < limit:
-            _, lease_id = heappop(self._queue)
+            due, lease_id = heappop(self._queue)
             lease = self.leases.get(lease_id)
-            if lease is None:
+            if lease is None or lease.due != due:
                 continue
-            if lease.expiry > now:
-                heappush(self._queue, (lease.expiry, lease_id))
+            if lease.expiry > due:
+                self._enqueue(lease, lease.expiry)
             else:
+                lease.due = inf
                 found.append(lease_id)
         return found
 
     def retry(self, lease_id: int, at: float) -> None:
         """Report an expired lease again at `at`, unless it is gone by then."""
-        if self.primary and lease_id in self.leases:
-            heappush(self._queue, (at, lease_id))
+        lease = self.leases.get(lease_id)
+        if self.primary and lease and lease.due == inf:
+            self._enqueue(lease, at)
 
     def remaining(self, lease_id: int, now: float) -> int:
         """Whole seconds left; may be negative for an expired lease that is not revoked yet."""
@@ -125,9 +135,12 @@ class Lessor:
         return [lease.id for lease in sorted(self.leases.values(), key=lambda x: x.expiry)]
 
     def to_checkpoint(self, now: float, at_least: float) -> list[tuple[int, int]]:
-        """`(id, remaining)` of the leases with more than `at_least` seconds left."""
+        """`(id, remaining)` of the leases with more than `at_least` seconds left.
+
+        The grace of a promotion does not count, or it would add up from start to start.
+        """
         return [
-            (lease.id, ceil(lease.expiry - now))
+            (lease.id, min(lease.ttl, ceil(lease.expiry - now)))
             for lease in self.leases.values()
             if at_least < lease.expiry - now < inf
         ]
