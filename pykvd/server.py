@@ -14,8 +14,12 @@ from pykvd.node.storage import StorageMismatchError
 from pykvd.version import API_VERSION, VERSION
 from pykvd.wal import WalError
 
-#: Threads come back from the disk while the loop is busy: they should not wait 5 ms for it.
-SWITCH_INTERVAL_S = 0.0005
+#: Threads come back from the disk while the loop is busy: they should not wait 5 ms for it
+#: (docs/adr/0002-wal-format.md has the measurement).
+SWITCH_INTERVAL_S = 0.0002
+#: The store is millions of long-lived objects without cycles: a full collection would walk them
+#: all, for nothing, in the middle of a request.
+GC_THRESHOLDS = (50_000, 20, 1000)
 
 _log = get_logger()
 
@@ -23,6 +27,7 @@ _log = get_logger()
 def run(config: Config) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.set_threshold(*GC_THRESHOLDS)
     _log.info("starting pykvd", version=VERSION, api_version=API_VERSION)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(config))
@@ -39,8 +44,6 @@ async def _serve(config: Config) -> int:
     except (OSError, WalError, StorageMismatchError, UnsupportedClusterError) as error:
         _log.fatal("failed to start", error=str(error))
         return 1
-    # What start-up made lives as long as the process: no collection need look at it again.
-    gc.collect()
     gc.freeze()
     waiting = [loop.create_task(server.wait_failed()), loop.create_task(stop.wait())]
     failed, _ = waiting
