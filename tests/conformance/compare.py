@@ -14,7 +14,6 @@ from tests.conformance.play import Answer
 from tests.conformance.rules import ANSWER_RULES, REPORT_RULES, manual_progress
 from tests.conformance.steps import text
 from tests.conformance.streams import StreamReport
-from tests.harness import Failure
 
 SORT_FIELDS = {
     rpc_pb2.RangeRequest.VERSION: "version",

@@ -72,7 +72,7 @@ def fresh_duel(reference: Kind, subject: Kind) -> Iterator[Duel]:
     with ExitStack() as stack:
         servers: list[Server] = [stack.enter_context(running(k)) for k in (reference, subject)]
         clients = [stack.enter_context(Client(server.endpoint)) for server in servers]
-        duel = Duel(*clients, same_release=reference == subject)
+        duel = Duel(clients[0], clients[1], same_release=reference == subject)
         stack.callback(duel.close)
         yield duel
 

@@ -1,7 +1,7 @@
 """Random unary episodes: KV with every option, transactions, leases, compaction, hashes."""
 
 import random
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pykvd.pb import rpc_pb2
 from tests.conformance.kv_requests import random_delete, random_put, random_range
@@ -16,6 +16,9 @@ from tests.conformance.universe import (
     Dice,
 )
 from tests.harness import methods
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_TTL = 9_000_000_000
 #: An id used only for leases that are revoked by the next step, whatever TTL they got.

@@ -16,8 +16,8 @@ def random_range(dice: Dice, alone: bool = False) -> rpc_pb2.RangeRequest:
     if dice.chance(0.35):
         request.revision = dice.revision()
     if dice.chance(0.4):
-        request.sort_order = dice.pick(rpc_pb2.RangeRequest.SortOrder.values())
-        request.sort_target = dice.pick(rpc_pb2.RangeRequest.SortTarget.values())
+        request.sort_order = dice.member(rpc_pb2.RangeRequest.SortOrder)
+        request.sort_target = dice.member(rpc_pb2.RangeRequest.SortTarget)
     elif alone and dice.chance(0.02):
         request.sort_order = UNKNOWN_SORT_ORDER  # type: ignore[assignment]  # not in the enum
     if dice.chance(0.2):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from google.protobuf.message import Message
 
@@ -82,7 +83,7 @@ class Player:
             stream.close()
         self.streams.clear()
 
-    def __enter__(self) -> "Player":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -232,7 +232,9 @@ def test_alarms_are_cleared_by_exact_member(fresh: Client) -> None:
     zero = request(action=request.DEACTIVATE, memberID=0, alarm=rpc_pb2.NOSPACE)
     assert not fresh.call(methods.ALARM, zero).alarms
     assert list(fresh.call(methods.ALARM, request()).alarms) == [raised]
-    fresh.call(methods.ALARM, request(action=request.DEACTIVATE, memberID=42, alarm=1))
+    fresh.call(
+        methods.ALARM, request(action=request.DEACTIVATE, memberID=42, alarm=rpc_pb2.NOSPACE)
+    )
     assert not fresh.call(methods.ALARM, request()).alarms
 
 

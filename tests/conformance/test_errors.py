@@ -102,7 +102,10 @@ KV_CASES = [
     ),
     Case("txn of 129", methods.TXN, txn(*[READ] * 129), TOO_MANY),
     Case(
-        "129 compares", methods.TXN, txn(compare=[rpc_pb2.Compare(key=KEY, version=1)] * 129), TOO_MANY
+        "129 compares",
+        methods.TXN,
+        txn(compare=[rpc_pb2.Compare(key=KEY, version=1)] * 129),
+        TOO_MANY,
     ),
     Case("txn of 127 and one nested", methods.TXN, txn(*[READ] * 127, op(txn(READ))), TOO_MANY),
     Case("nested txn of 128", methods.TXN, txn(op(txn(*[READ] * 128))), TOO_MANY),
@@ -179,11 +182,28 @@ LEASE_CASES = [
 ]
 CLUSTER_CASES = [
     Case("add, no URL", methods.MEMBER_ADD, rpc_pb2.MemberAddRequest(), BAD_URLS),
-    Case("add, path", methods.MEMBER_ADD, rpc_pb2.MemberAddRequest(peerURLs=["http://h:1/p"]), BAD_URLS),
-    Case("add, no port", methods.MEMBER_ADD, rpc_pb2.MemberAddRequest(peerURLs=["http://h"]), BAD_URLS),
-    Case("add, scheme", methods.MEMBER_ADD, rpc_pb2.MemberAddRequest(peerURLs=["ftp://h:1"]), BAD_URLS),
+    Case(
+        "add, path",
+        methods.MEMBER_ADD,
+        rpc_pb2.MemberAddRequest(peerURLs=["http://h:1/p"]),
+        BAD_URLS,
+    ),
+    Case(
+        "add, no port",
+        methods.MEMBER_ADD,
+        rpc_pb2.MemberAddRequest(peerURLs=["http://h"]),
+        BAD_URLS,
+    ),
+    Case(
+        "add, scheme",
+        methods.MEMBER_ADD,
+        rpc_pb2.MemberAddRequest(peerURLs=["ftp://h:1"]),
+        BAD_URLS,
+    ),
     Case("remove, unknown", methods.MEMBER_REMOVE, rpc_pb2.MemberRemoveRequest(ID=404), NO_MEMBER),
-    Case("promote, unknown", methods.MEMBER_PROMOTE, rpc_pb2.MemberPromoteRequest(ID=404), NO_MEMBER),
+    Case(
+        "promote, unknown", methods.MEMBER_PROMOTE, rpc_pb2.MemberPromoteRequest(ID=404), NO_MEMBER
+    ),
     Case(
         "update, unknown",
         methods.MEMBER_UPDATE,
@@ -309,7 +329,12 @@ CONCURRENCY_CASES = [
         v3lock_pb2.LockRequest(name=b"lock", lease=404),
         Failure("UNKNOWN", NO_LEASE.text),
     ),
-    Case("unlock, no key", methods.UNLOCK, v3lock_pb2.UnlockRequest(), Failure("UNKNOWN", NO_KEY.text)),
+    Case(
+        "unlock, no key",
+        methods.UNLOCK,
+        v3lock_pb2.UnlockRequest(),
+        Failure("UNKNOWN", NO_KEY.text),
+    ),
     Case(
         "campaign, unknown lease",
         methods.CAMPAIGN,
@@ -322,7 +347,9 @@ CONCURRENCY_CASES = [
         v3election_pb2.LeaderRequest(name=b"nobody"),
         Failure("UNKNOWN", "election: no leader"),
     ),
-    Case("proclaim, no leader", methods.PROCLAIM, v3election_pb2.ProclaimRequest(), NO_LEADER_FIELD),
+    Case(
+        "proclaim, no leader", methods.PROCLAIM, v3election_pb2.ProclaimRequest(), NO_LEADER_FIELD
+    ),
     Case("resign, no leader", methods.RESIGN, v3election_pb2.ResignRequest(), NO_LEADER_FIELD),
     Case(
         "proclaim, not leader",
@@ -445,13 +472,15 @@ def test_a_learner_that_never_started(fresh: Client) -> None:
     assert fresh.attempt(methods.MEMBER_REMOVE, removal) == NO_MEMBER
 
 
-def alarm(kind: rpc_pb2.AlarmType, action: rpc_pb2.AlarmRequest.AlarmAction) -> rpc_pb2.AlarmRequest:
+def alarm(
+    kind: rpc_pb2.AlarmType, action: rpc_pb2.AlarmRequest.AlarmAction
+) -> rpc_pb2.AlarmRequest:
     return rpc_pb2.AlarmRequest(action=action, alarm=kind, memberID=42)
 
 
 NESTED_PUT = txn(op(txn(failure=[op(PUT(key=KEY))])))
 UNTAKEN_PUT = txn(op(RANGE(key=KEY)), failure=[op(PUT(key=KEY))])
-WRITES = [
+WRITES: list[tuple[Method[Any, Any], Message, Failure | None]] = [
     (methods.PUT, PUT(key=KEY), NO_SPACE),
     (methods.TXN, UNTAKEN_PUT, NO_SPACE),
     (methods.TXN, NESTED_PUT, NO_SPACE),

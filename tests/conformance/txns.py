@@ -25,8 +25,8 @@ def random_txn(dice: Dice, depth: int = 0) -> rpc_pb2.TxnRequest:
 def random_compare(dice: Dice) -> rpc_pb2.Compare:
     """A compare of any target, sometimes over a range, with unset or mistyped operands."""
     key = dice.key()
-    compare = rpc_pb2.Compare(key=key, result=dice.pick(rpc_pb2.Compare.CompareResult.values()))
-    compare.target = dice.pick(rpc_pb2.Compare.CompareTarget.values())
+    compare = rpc_pb2.Compare(key=key, result=dice.member(rpc_pb2.Compare.CompareResult))
+    compare.target = dice.member(rpc_pb2.Compare.CompareTarget)
     if dice.chance(0.25):
         compare.range_end = dice.interval(key, single=0.0)
     if dice.chance(0.02):

@@ -6,7 +6,7 @@ keys. Odd values (empty keys, extreme numbers, unknown enum members) are rare bu
 
 import random
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tests.conformance.revisions import compacted, now
 
@@ -52,6 +52,10 @@ class Dice:
     def pick(self, values: Sequence[T]) -> T:
         """One of the values."""
         return self.rng.choice(values)
+
+    def member(self, enum: Any) -> Any:
+        """A known member of a protobuf enum."""
+        return self.rng.choice(enum.values())
 
     def key(self) -> bytes:
         """A key; empty once in a hundred."""

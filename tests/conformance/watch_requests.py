@@ -94,7 +94,9 @@ class WatchEpisode:
     def _filter(self) -> rpc_pb2.WatchCreateRequest.FilterType:
         if self.dice.chance(0.05):
             return UNKNOWN_FILTER  # type: ignore[return-value]  # not in the enum
-        return self.dice.pick((rpc_pb2.WatchCreateRequest.NOPUT, rpc_pb2.WatchCreateRequest.NODELETE))
+        return self.dice.pick(
+            (rpc_pb2.WatchCreateRequest.NOPUT, rpc_pb2.WatchCreateRequest.NODELETE)
+        )
 
     def _start(self) -> int:
         choice = self.dice.rng.random()
