@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pykvd.raft import quorum
+from pykvd.raft import confchange, quorum
 from pykvd.raft.candidate import Candidate
 from pykvd.raft.errors import InvariantError
 from pykvd.raft.follower import Follower
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from pykvd.raft.config import RaftConfig
     from pykvd.raft.log import RaftLog
-    from pykvd.raft.membership import ConfState
+    from pykvd.raft.membership import ConfChange, ConfState
 
 _FORWARDED = frozenset({MessageKind.PROPOSE, MessageKind.READ_INDEX})
 _VOTE_REQUESTS = frozenset({MessageKind.VOTE, MessageKind.PRE_VOTE})
@@ -320,14 +320,14 @@ class Raft:
         self.logger.info("%d switched to configuration %s", self.id, conf)
         self.role.conf_applied()
 
-    def apply_conf(self, conf: ConfState) -> None:
-        """Use `conf` from now on: the change to it is committed and being applied."""
+    def apply_conf_change(self, change: ConfChange) -> None:
+        """Switch to the configuration that `change`, committed and being applied, leads to."""
         first = self.log.entries[0] if self.log.entries else None
         if not self.conf.voters and first is not None and first.kind is not EntryKind.CONF_CHANGE:
             # A change to a configuration that we were never told would make us think that we are
             # the whole cluster.
             raise InvariantError("the log has a membership change, but no configuration before it")
-        self._change_conf(conf)
+        self._change_conf(confchange.apply_change(self.conf, change))
 
     def applied_to(self, index: int) -> None:
         """The state machine and the configuration stand at `index`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pykvd.raft import confchange
 from pykvd.raft.core import Raft
 from pykvd.raft.errors import InvariantError, ProposalDropped
 from pykvd.raft.leader import Leader
@@ -217,7 +216,7 @@ class RawNode:
         To be called when the entry is applied, before `applied_to` of it. A driver that refuses
         the change applies an empty `ConfChange` in its place (which all members must then do).
         """
-        self._raft.apply_conf(confchange.apply_change(self._raft.conf, change))
+        self._raft.apply_conf_change(change)
         return self._raft.conf
 
     def applied_to(self, index: int) -> None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pykvd.raft import ConfChange, InvariantError, Message, RaftError, confchange
+from pykvd.raft import ConfChange, EntryKind, InvariantError, Message, RaftError, confchange
 from pykvd.raft.core import Raft
 from pykvd.raft.leader import Leader
 from pykvd.raft.log import RaftLog
+from pykvd.raft.replication import Replication
 from tests.unit.raft.checker import SafetyViolation
 from tests.unit.raft.test_random_network import World, run
 from tests.unit.raft.test_scenarios import parse, play
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DATA = Path(__file__).parent / "testdata"
-SEEDS = 150
+SEEDS = 500
 
 
 def worlds(**options: bool) -> Iterator[World]:
@@ -85,6 +86,27 @@ def test_counting_replicas_of_old_terms_loses_a_committed_entry(
         play_file("paper_5_4_2_figure_8_old_terms.txt")
 
 
+def test_counting_what_only_memory_holds_loses_a_committed_entry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Thesis 10.2.1: the leader counts itself when its own write is done."""
+
+    def count_memory(self: Replication) -> bool:
+        own = self.progress.get(self.raft.id)
+        return own is not None and own.maybe_update(self.raft.log.last_index)
+
+    monkeypatch.setattr(Replication, "count_own_log", count_memory)
+    append = Leader._append
+
+    def append_and_count(self: Leader, kind: EntryKind, data: bytes) -> None:
+        append(self, kind, data)
+        self.persisted()
+
+    monkeypatch.setattr(Leader, "_append", append_and_count)
+    with pytest.raises((SafetyViolation, InvariantError)):
+        play_file("thesis_10_2_1_parallel_disk_write.txt")
+
+
 def test_reads_without_a_quorum_are_stale(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thesis 6.4: a leader that was replaced must not answer from its own commit index."""
 
@@ -102,3 +124,4 @@ def test_reads_without_a_quorum_are_stale(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_same_stories_break_nothing_with_the_rules_in_place() -> None:
     play_file("paper_5_4_2_figure_8_old_terms.txt")
     play_file("thesis_6_4_read_only.txt")
+    play_file("thesis_10_2_1_parallel_disk_write.txt")

@@ -47,6 +47,14 @@ class World:
             *(40, 120, self.rng.choice((8, 15, 30)), 8, 6),
             *(self.rng.choice((0.1, 1, 3)), self.rng.choice((0.5, 1, 3))),
         )
+        self.operations = self.rng.choice(
+            (
+                (self.partition,),
+                (self.partition, self.compact),
+                (self.partition, self.compact, self.transfer, self.change),
+                (self.partition, self.compact, self.transfer, self.change),
+            )
+        )
         self.checker = Checker()
         self.network: list[Message] = []
         self.cut: set[int] = set()
@@ -109,7 +117,7 @@ class World:
 
     def operate(self, member: Member) -> None:
         """One of the rarer events."""
-        self.rng.choice((self.partition, self.compact, self.transfer, self.change))(member)
+        self.rng.choice(self.operations)(member)
 
     def deliver(self, _member: Member) -> None:
         """A few messages arrive."""
