@@ -24,7 +24,7 @@ from pykvd.pb import rpc_pb2 as rpc
 
 _LEASE = Struct(">qq")
 _ID = Struct(">q")
-_ALARM = Struct(">QI")
+_ALARM = Struct(">Qi")
 
 
 class Applier:

@@ -10,15 +10,12 @@ from typing import TypeVar
 
 from pykvd.errors import Failure
 from pykvd.mvcc.errors import CompactedError, FutureRevisionError
+from pykvd.mvcc.index import FROM_KEY
 from pykvd.mvcc.record import MAIN_SHIFT, parse, varint
 from pykvd.mvcc.store import RangeResult, Store
 from pykvd.node.header import revision_header
 from pykvd.node.writes import Writer
-from pykvd.pb.rpc_pb2 import (
-    Compare,
-    RequestOp,
-    TxnRequest,
-)
+from pykvd.pb.rpc_pb2 import Compare, DeleteRangeRequest, PutRequest, RequestOp, TxnRequest
 
 # Comparison
 
@@ -92,8 +89,17 @@ def plan(store: Store, request: TxnRequest) -> Plan:
     return Plan(succeeded, ops, nested)
 
 
-def check_plan(store: Store, planned: Plan, writer: Writer | None) -> None:
-    """Raise the API's error if an operation that will run cannot."""
+def check_plan(
+    store: Store,
+    planned: Plan,
+    writer: Writer | None,
+    deletions: list[DeleteRangeRequest] | None = None,
+) -> None:
+    """Raise the API's error if an operation that will run cannot.
+
+    `deletions` are those that will have run before.
+    """
+    deletions = [] if deletions is None else deletions
     nested = iter(planned.nested)
     for op in planned.ops:
         match op.WhichOneof("request"):
@@ -102,8 +108,20 @@ def check_plan(store: Store, planned: Plan, writer: Writer | None) -> None:
             case "request_put":
                 assert writer
                 writer.check_put_in_txn(op.request_put)
+                _check_kept(op.request_put, deletions)
+            case "request_delete_range":
+                deletions.append(op.request_delete_range)
             case "request_txn":
-                check_plan(store, next(nested), writer)
+                check_plan(store, next(nested), writer, deletions)
+
+
+def _check_kept(put: PutRequest, deletions: list[DeleteRangeRequest]) -> None:
+    """Refuse to keep a value or lease that is deleted before: validation lets FROM_KEY pass."""
+    if not (put.ignore_value or put.ignore_lease):
+        return
+    for deletion in deletions:
+        if deletion.range_end == FROM_KEY and deletion.key <= put.key:
+            raise Failure.KEY_NOT_FOUND.error()
 
 
 def _check_revision(store: Store, revision: int) -> None:
