@@ -188,7 +188,7 @@ class Raft:
     def has_unapplied_conf_change(self) -> bool:
         """Whether the configuration in use is known to be outdated."""
         log = self.log
-        pending = log.slice(log.applied + 1, log.commit + 1)
+        pending = log.slice(max(log.applied, log.offset) + 1, log.commit + 1)
         return any(entry.kind is EntryKind.CONF_CHANGE for entry in pending)
 
     # Messages in

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pykvd.raft.config import RaftConfig
     from pykvd.raft.membership import ConfChange, ConfState
     from pykvd.raft.message import Message
+    from pykvd.raft.types import Role
 
 
 class _NullLogger:
@@ -230,6 +231,21 @@ class RawNode:
         entries after it (`Status.progress`), or the follower will need another.
         """
         self._raft.log.compact(index)
+
+    @property
+    def leader(self) -> int:
+        """The leader of the current term, or NONE if it is not known."""
+        return self._raft.leader
+
+    @property
+    def role(self) -> Role:
+        """What this member is at the moment."""
+        return self._raft.role.kind
+
+    @property
+    def term(self) -> int:
+        """The current term."""
+        return self._raft.term
 
     def status(self) -> Status:
         """A copy of the interesting state."""
