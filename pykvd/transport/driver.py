@@ -90,12 +90,9 @@ class Http2Protocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """All calls of the connection end."""
         del exc
-        self._lost = True
         if self._cut_handle is not None:
             self._cut_handle.cancel()
-        self._connection.dirty = True  # nothing can be sent any more
-        self._connection.close()
-        self._server.forget(self)
+        self._let_go()
 
     # Called by the server.
 
@@ -135,6 +132,13 @@ class Http2Protocol(asyncio.Protocol):
             self._reading_paused = True
             self._transport.pause_reading()
 
+    def _let_go(self) -> None:
+        """The socket is no longer ours: end the calls, send nothing more."""
+        self._lost = True
+        self._connection.dirty = True  # and so is never flushed again
+        self._connection.close()
+        self._server.forget(self)
+
     def _begin_close(self) -> None:
         """Close once the output has reached the peer, or after `linger` whatever is left.
 
@@ -162,7 +166,8 @@ class Http2Protocol(asyncio.Protocol):
             return b""
         self._head = b""
         if not data.startswith(_HTTP2_MARK):
-            self._server.hand_over(self, self._transport, data)
+            self._let_go()
+            self._server.hand_over(self._transport, data)
             return b""
         self._speaking = True
         return data

@@ -182,15 +182,13 @@ class Server:
         if not self._protocols and self._empty is not None:
             self._empty.set()
 
-    def hand_over(self, protocol: Http2Protocol, transport: asyncio.Transport, data: bytes) -> None:
+    def hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
         """The client does not speak HTTP/2: give the socket and its first bytes to HTTP/1.1."""
         if self._http1 is None:
             transport.abort()
             return
         successor = self._http1()
         transport.set_protocol(successor)
-        protocol.connection.close()
-        self.forget(protocol)
         successor.connection_made(transport)
         successor.data_received(data)
 

@@ -79,7 +79,7 @@ def test_blocks_recorded_from_etcdctl_decode_like_the_hpack_library() -> None:
         ours, theirs = HpackDecoder(1 << 16), Decoder()
         for block in blocks:
             data = bytes.fromhex(block)
-            assert plain(ours, data) == theirs.decode(data)
+            assert plain(ours, data) == [(str(n), str(v)) for n, v in theirs.decode(data)]
 
 
 @pytest.mark.parametrize(
