@@ -48,7 +48,9 @@ class MessageKind(IntEnum):
     """You are; `context` as received."""
     SNAPSHOT = 9
     """InstallSnapshot (section 7): `snapshot`. Its data may travel apart from the message, which
-    must then reach `step` after the data has arrived."""
+    must then reach `step` after the data has arrived. The sending driver may put a later state of
+    its own in place (index, term and configuration as of that state), if its log still has all
+    entries after it."""
     READ_INDEX = 10
     """A follower asks for a read index; `context` names its round of reads."""
     READ_INDEX_RESPONSE = 11

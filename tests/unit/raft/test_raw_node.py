@@ -219,6 +219,56 @@ def test_the_driver_may_refuse_a_committed_change() -> None:
     assert node.status().conf_state == ConfState(voters=(1,))
 
 
+def snapshot_message(index: int, term: int, voters: tuple[int, ...]) -> Message:
+    snapshot = Snapshot(index, term, ConfState(voters=voters))
+    return Message(MessageKind.SNAPSHOT, to=1, sender=2, term=2, snapshot=snapshot)
+
+
+def test_a_snapshot_of_entries_that_are_there_only_commits_them() -> None:
+    node = make(normal(1, 1), normal(1, 2), hard_state=HardState(1, 0, 1), voters=(1, 2))
+    node.step(snapshot_message(2, 1, (1, 2)))
+    assert node.ready().snapshot is None
+    assert (node.status().commit, node.status().first_index) == (2, 1)
+
+
+def test_a_snapshot_that_replaces_the_log_waits_for_the_disk() -> None:
+    node = make(normal(1, 1), normal(1, 2), hard_state=HardState(1, 0, 1), voters=(1, 2))
+    node.step(snapshot_message(7, 2, (1, 2, 3)))
+    first = node.ready()
+    assert first.snapshot is not None
+    assert [m.kind for m in first.persisted_messages] == [MessageKind.APPEND_RESPONSE]
+    node.step(
+        Message(MessageKind.APPEND, 1, 2, 2, index=7, log_term=2, commit=8, entries=(normal(2, 8),))
+    )
+    second = node.ready()
+    assert second.snapshot is None
+    assert [entry.index for entry in second.entries] == [8]
+    assert not second.committed_entries
+    assert node.status().conf_state.voters == (1, 2)
+    node.persisted(first.number)
+    assert node.status().conf_state.voters == (1, 2, 3)
+    assert (node.status().applied, node.status().persisted) == (7, 7)
+    node.persisted(second.number)
+    assert [entry.index for entry in node.ready().committed_entries] == [8]
+
+
+def test_a_snapshot_for_a_cluster_without_this_member_is_ignored() -> None:
+    node = make(voters=(1, 2))
+    node.step(snapshot_message(7, 2, (2, 3)))
+    assert node.ready().snapshot is None
+
+
+def test_a_leader_that_contradicts_what_is_committed_stops_the_member() -> None:
+    node = make(normal(1, 1), hard_state=HardState(1, 0, 1), voters=(1, 2))
+    with pytest.raises(InvariantError, match="past the last entry"):
+        node.step(Message(MessageKind.HEARTBEAT, 1, 2, 2, commit=5))
+    entries = (normal(2, 1),)
+    with pytest.raises(InvariantError, match="conflicts with committed"):
+        make(normal(1, 1), hard_state=HardState(1, 0, 1)).step(
+            Message(MessageKind.APPEND, 1, 2, 2, index=1, log_term=1, entries=entries)
+        )
+
+
 def test_messages_for_others_and_from_oneself_are_ignored() -> None:
     node = make(voters=(1, 2))
     node.step(Message(MessageKind.HEARTBEAT, to=2, sender=1, term=5))
