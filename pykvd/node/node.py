@@ -16,9 +16,10 @@ grow, and neither syncs nor entries are made per request.
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from google.protobuf.message import Message
 
@@ -36,7 +37,7 @@ from pykvd.node.storage import Storage
 from pykvd.node.sweeper import Sweeper
 from pykvd.pb import rpc_pb2 as rpc
 from pykvd.raft import Entry, EntryKind, ProposalDropped, RaftConfig, RawNode, Ready, Role
-from pykvd.wal import WalWriter
+from pykvd.wal import Wal, WalWriter
 from pykvd.watch.hub import Hub
 
 #: Entries being synced at a time; a second one keeps the disk busy while the first is applied.
@@ -49,6 +50,19 @@ ENVELOPE_BYTES = 18
 GRPC_OVERHEAD_BYTES = 512 * 1024
 
 _log = get_logger("node")
+
+
+class LogWriter(Protocol):
+    """What the node needs of `WalWriter`."""
+
+    def submit(self, records: Sequence[wal_records.Record], done: Callable[[], None]) -> None:
+        """Make the records durable in order, then call `done`, on any thread."""
+
+    def release(self, index: int) -> None:
+        """Delete what lies before the last snapshot mark at or below `index`."""
+
+    def stop(self) -> None:
+        """Finish what was submitted and close."""
 
 
 class Proposal(NamedTuple):
@@ -96,6 +110,7 @@ class Node:
         storage: Storage,
         *,
         on_failure: Callable[[BaseException], None],
+        log_writer: Callable[[Wal, Callable[[BaseException], None]], LogWriter] = WalWriter,
     ) -> None:
         self.config = config
         self.member_id = storage.identity.member_id
@@ -120,7 +135,7 @@ class Node:
         )
         self.raft = _make_raft(config, storage)
         self._reads = ReadQueue(self.raft)
-        self._wal = WalWriter(storage.wal, self.post_failure)
+        self._wal = log_writer(storage.wal, self.post_failure)
         self.committer = Committer(
             storage.backend,
             storage.applied,
@@ -145,6 +160,7 @@ class Node:
         self._flush_armed = False
         self._in_flight = 0
         self._unsaved: list[wal_records.Record] = []
+        self._unconfirmed: deque[tuple[int, bool]] = deque()
         self._waiting: dict[int, tuple[float, list[Proposal]]] = {}
         self._timers: list[asyncio.TimerHandle] = []
 
@@ -329,9 +345,10 @@ class Node:
             state = ready.hard_state
             self.header.set_term(state.term)
             self._unsaved = [wal_records.HardState(state.term, state.vote, state.commit)]
+        self._unconfirmed.append((ready.number, ready.must_sync))
         if not ready.must_sync:
             # A commit index may be lost: it is written with the next entries.
-            self.raft.persisted(ready.number)
+            self._confirm(0)
             return
         entries = [
             wal_records.Entry(entry.term, entry.index, entry.kind, entry.data)
@@ -350,9 +367,24 @@ class Node:
         self._in_flight -= 1
         if self._stopping:
             return
-        self.raft.persisted(number)
+        self._confirm(number)
         self._process()
         self._flush()
+
+    def _confirm(self, durable: int) -> None:
+        """Tell Raft what is durable: Readys up to `durable`, and those behind without a sync.
+
+        One that needs no sync still has to wait for those before it that do.
+        """
+        confirmed = 0
+        while self._unconfirmed:
+            number, synced = self._unconfirmed[0]
+            if synced and number > durable:
+                break
+            self._unconfirmed.popleft()
+            confirmed = number
+        if confirmed:
+            self.raft.persisted(confirmed)
 
     def _leadership(self, leader: int, role: Role) -> None:
         self.leader = leader

@@ -7,6 +7,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
@@ -16,11 +17,15 @@ from pykvd.mvcc.backend import Backend
 from pykvd.mvcc.environment import Environment
 from pykvd.mvcc.store import Store
 from pykvd.raft import ConfState, HardState
-from pykvd.wal import DataDirLock, Metadata, Replay, Wal
+from pykvd.wal import DataDirLock, Metadata, Replay, Snapshot, Wal
+from pykvd.wal import HardState as HardStateRecord
 
 APPLIED = Struct(">QQ")
 APPLIED_KEY = b"applied"
 CONF_STATE_KEY = b"conf_state"
+#: Index and term that every founding member starts from; not (0, 0), so that a member added later
+#: is sent a snapshot, which tells it the configuration.
+FOUNDATION = (1, 1)
 
 
 class StorageMismatchError(Exception):
@@ -80,35 +85,43 @@ def open_storage(
     wal_dir = wal_dir or member_dir / "wal"
     member_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     data_dir.chmod(0o700)
-    lock = DataDirLock(member_dir)
-    fresh = not Wal.exists(wal_dir)
-    if fresh:
-        _found(member_dir, wal_dir, identity, members, sync=sync)
-    wal, replay = Wal.open(wal_dir, sync=sync)
-    environment = Environment.open_latest(member_dir / "db", sync=sync)
-    backend = Backend(environment, post=post, on_failure=on_failure)
-    store = Store(backend)
-    store.load()
-    meta = dict(backend.table("meta"))
-    if APPLIED_KEY not in meta:
-        raise StorageMismatchError(
-            f"{wal_dir} holds a log, but {member_dir / 'db'} holds no store: restore a snapshot, "
-            "or remove the member and add it again with an empty directory"
+    with ExitStack() as undo:
+        lock = undo.enter_context(DataDirLock(member_dir))
+        fresh = not Wal.exists(wal_dir)
+        if fresh:
+            _found(member_dir, wal_dir, identity, members, sync=sync)
+        wal, replay = Wal.open(wal_dir, sync=sync)
+        undo.callback(wal.close)
+        environment = Environment.open_latest(member_dir / "db", sync=sync)
+        backend = Backend(environment, post=post, on_failure=on_failure)
+        undo.callback(backend.close)
+        store = Store(backend)
+        store.load()
+        meta = dict(backend.table("meta"))
+        if APPLIED_KEY not in meta:
+            raise StorageMismatchError(
+                f"{wal_dir} holds a log, but {member_dir / 'db'} holds no store: restore a snapshot, "
+                "or remove the member and add it again with an empty directory"
+            )
+        applied_index, applied_term = APPLIED.unpack(meta[APPLIED_KEY])
+    if applied_index > replay.last_index:
+        # A crash came between an installed snapshot and its mark in the log.
+        wal.append([Snapshot(applied_index, applied_term)])
+        wal.sync()
+        state = replay.hard_state
+        undo.pop_all()
+        return Storage(
+            lock=lock,
+            identity=Identity.decode(replay.metadata),
+            wal=wal,
+            replay=replay,
+            store=store,
+            backend=backend,
+            conf_state=ConfState.decode(meta[CONF_STATE_KEY]),
+            hard_state=HardState(state.term, state.vote, state.commit) if state else HardState(),
+            applied=(applied_index, applied_term),
+            fresh=fresh,
         )
-    applied_index, applied_term = APPLIED.unpack(meta[APPLIED_KEY])
-    state = replay.hard_state
-    return Storage(
-        lock=lock,
-        identity=Identity.decode(replay.metadata),
-        wal=wal,
-        replay=replay,
-        store=store,
-        backend=backend,
-        conf_state=ConfState.decode(meta[CONF_STATE_KEY]),
-        hard_state=HardState(state.term, state.vote, state.commit) if state else HardState(),
-        applied=(applied_index, applied_term),
-        fresh=fresh,
-    )
 
 
 def _found(
@@ -118,11 +131,14 @@ def _found(
     environment = Environment.open_latest(member_dir / "db", sync=sync)
     voters = tuple(sorted(member.id for member in members))
     meta: dict[tuple[str, bytes], bytes | None] = {
-        ("meta", APPLIED_KEY): APPLIED.pack(0, 0),
+        ("meta", APPLIED_KEY): APPLIED.pack(*FOUNDATION),
         ("meta", CONF_STATE_KEY): ConfState(voters=voters).encode(),
     }
     for member in members:
         meta["member", member.id.to_bytes(8, "big")] = member.encode()
     environment.write([], [], meta)
     environment.close()
-    Wal.create(wal_dir, Metadata(identity.encode()).data, sync=sync).close()
+    wal = Wal.create(wal_dir, Metadata(identity.encode()).data, sync=sync)
+    index, term = FOUNDATION
+    wal.append([HardStateRecord(term, 0, index), Snapshot(index, term)])
+    wal.close()
