@@ -100,8 +100,8 @@ def open_storage(
         meta = dict(backend.table("meta"))
         if APPLIED_KEY not in meta:
             raise StorageMismatchError(
-                f"{wal_dir} holds a log, but {member_dir / 'db'} holds no store: restore a snapshot, "
-                "or remove the member and add it again with an empty directory"
+                f"{wal_dir} holds a log, but {member_dir / 'db'} holds no store: restore a "
+                "snapshot, or remove the member and add it again with an empty directory"
             )
         applied_index, applied_term = APPLIED.unpack(meta[APPLIED_KEY])
     if applied_index > replay.last_index:
