@@ -139,8 +139,8 @@ async def running(limits: Limits | None = None) -> AsyncIterator[tuple[Server, S
         yield server, service, target
 
 
-async def eventually(condition: Callable[[], bool], timeout: float = 10.0) -> None:
-    """Wait until the condition holds; fails after `timeout` seconds."""
-    async with asyncio.timeout(timeout):
-        while not condition():
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until the condition holds; fails after ten seconds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for is not ours to signal
             await asyncio.sleep(0.005)

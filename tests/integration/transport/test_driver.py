@@ -116,8 +116,8 @@ async def test_preface_in_single_bytes(clients: list[Raw]) -> None:
 
 async def test_slow_first_byte_is_cut(clients: list[Raw]) -> None:
     async with running(Limits(preface_timeout=0.1)) as (server, _, target):
-        for opening in (b"", b"PRI", frames.CLIENT_PREFACE):
-            clients.append(await Raw.connect(target, opening))
+        openings = (b"", b"PRI", frames.CLIENT_PREFACE)
+        clients += [await Raw.connect(target, opening) for opening in openings]
         for raw in clients:
             assert await raw.ended()
         await eventually(lambda: server.statistics().connections == 0)
@@ -208,7 +208,8 @@ async def test_client_that_never_reads_is_not_read_either(clients: list[Raw]) ->
     async with running(limits) as (server, _, target):
         raw = await Raw.connect(target, b"")
         clients.append(raw)
-        raw.writer.transport.pause_reading()
+        transport = cast("asyncio.Transport", raw.writer.transport)
+        transport.pause_reading()
         windows = {frames.SETTINGS_INITIAL_WINDOW_SIZE: 1 << 30}
         raw.writer.write(
             frames.CLIENT_PREFACE
@@ -223,7 +224,7 @@ async def test_client_that_never_reads_is_not_read_either(clients: list[Raw]) ->
         (protocol,) = server._protocols
         await eventually(lambda: protocol._reading_paused)
         assert server.statistics().calls < wanted
-        raw.writer.transport.resume_reading()
+        transport.resume_reading()
         received = 0
         while received < wanted * 1_000_005:
             received += len((await raw.frame_of(frames.DATA))[1])

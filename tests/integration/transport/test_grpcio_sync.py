@@ -4,13 +4,16 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 import uvloop
 
-from pykvd.transport import Server
 from tests.integration.transport.service import CHAT, COUNT, ECHO, NEVER, SUM, Service, running
+
+if TYPE_CHECKING:
+    from pykvd.transport import Server
 
 
 class Background:
@@ -49,41 +52,57 @@ def channel(background: Background) -> Iterator[grpc.Channel]:
         yield channel
 
 
+def unary_unary(channel: grpc.Channel, path: str) -> grpc.UnaryUnaryMultiCallable[bytes, bytes]:
+    return channel.unary_unary(path)
+
+
+def unary_stream(channel: grpc.Channel, path: str) -> grpc.UnaryStreamMultiCallable[bytes, bytes]:
+    return channel.unary_stream(path)
+
+
+def stream_unary(channel: grpc.Channel, path: str) -> grpc.StreamUnaryMultiCallable[bytes, bytes]:
+    return channel.stream_unary(path)
+
+
+def stream_stream(channel: grpc.Channel, path: str) -> grpc.StreamStreamMultiCallable[bytes, bytes]:
+    return channel.stream_stream(path)
+
+
 def test_unary_calls_in_a_row(channel: grpc.Channel) -> None:
-    echo = channel.unary_unary(ECHO)
+    echo = unary_unary(channel, ECHO)
     for number in range(200):
         assert echo(b"%d" % number, timeout=10) == b"%d" % number
 
 
 def test_large_message_both_ways(channel: grpc.Channel) -> None:
-    assert len(channel.unary_unary(ECHO)(bytes(2_000_000), timeout=10)) == 2_000_000
+    assert len(unary_unary(channel, ECHO)(bytes(2_000_000), timeout=10)) == 2_000_000
 
 
 def test_deadline(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(NEVER)(b"", timeout=0.1)
+        unary_unary(channel, NEVER)(b"", timeout=0.1)
     assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def test_server_streaming(channel: grpc.Channel) -> None:
-    assert len(list(channel.unary_stream(COUNT)(b"1000 1000", timeout=20))) == 1000
+    assert len(list(unary_stream(channel, COUNT)(b"1000 1000", timeout=20))) == 1000
 
 
 def test_client_streaming(channel: grpc.Channel) -> None:
     numbers = (b"%d" % number for number in range(300))
-    assert channel.stream_unary(SUM)(numbers, timeout=20) == b"44850"
+    assert stream_unary(channel, SUM)(numbers, timeout=20) == b"44850"
 
 
 def test_bidirectional_streaming(channel: grpc.Channel) -> None:
-    replies = channel.stream_stream(CHAT)(iter([b"a", b"b", b"c"]), timeout=20)
+    replies = stream_stream(channel, CHAT)(iter([b"a", b"b", b"c"]), timeout=20)
     assert list(replies) == [b"A", b"B", b"C"]
 
 
 def test_cancelling_a_stream(channel: grpc.Channel, background: Background) -> None:
     before = background.server.statistics().calls
-    call = channel.unary_stream(COUNT)(b"1000000 100000")
+    call = unary_stream(channel, COUNT)(b"1000000 100000")
     next(call)
     call.cancel()
     assert call.code() == grpc.StatusCode.CANCELLED
-    assert channel.unary_unary(ECHO)(b"x", timeout=10) == b"x"
+    assert unary_unary(channel, ECHO)(b"x", timeout=10) == b"x"
     assert background.server.statistics().calls == before + 2
