@@ -104,10 +104,10 @@ def open_storage(
                 "snapshot, or remove the member and add it again with an empty directory"
             )
         applied_index, applied_term = APPLIED.unpack(meta[APPLIED_KEY])
-    if applied_index > replay.last_index:
-        # A crash came between an installed snapshot and its mark in the log.
-        wal.append([Snapshot(applied_index, applied_term)])
-        wal.sync()
+        if applied_index > replay.last_index:
+            # A crash came between an installed snapshot and its mark in the log.
+            wal.append([Snapshot(applied_index, applied_term)])
+            wal.sync()
         state = replay.hard_state
         undo.pop_all()
         return Storage(
