@@ -22,7 +22,7 @@ class HistoryError(AssertionError):
     """The server's history does not fit what clients were told."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Write:
     """An operation on keys: all of it at one revision, or nothing.
 
@@ -36,6 +36,11 @@ class Write:
     revision: int | None = None
     acknowledged: bool = False
     refused: bool = False
+
+    def __repr__(self) -> str:
+        puts = {key: value[:24] for key, value in self.puts.items()}
+        state = f"acknowledged at {self.revision}" if self.acknowledged else "not answered"
+        return f"Write({puts=}, deletes={set(self.deletes)}, lease={self.lease}, {state})"
 
     def acknowledge(self, revision: int | None) -> None:
         """A client was told that it happened, at this revision if that was said."""
@@ -111,7 +116,11 @@ class History:
             before.version + 1 if before is not None else 1,
         )
         if (event.kv.create_revision, event.kv.version) != expected:
-            raise HistoryError(f"{event.kv} should have creation and version {expected}")
+            found = (event.kv.create_revision, event.kv.version)
+            raise HistoryError(
+                f"creation and version of {key!r} at {event.kv.mod_revision} are {found}, "
+                f"not {expected}"
+            )
         self.keys[key] = event.kv
 
 
@@ -130,7 +139,7 @@ class _Explanation:
         """Find the write behind one revision and compare all that it does."""
         write = self._find(events)
         if write is None:
-            raise HistoryError(f"nobody wrote revision {revision}: {events}")
+            raise HistoryError(f"nobody wrote revision {revision}: {_brief(events)}")
         if id(write) in self._seen:
             raise HistoryError(f"{write} was applied at {self._seen[id(write)]} and at {revision}")
         self._seen[id(write)] = revision
@@ -140,18 +149,27 @@ class _Explanation:
         deletes = {event.kv.key for event in events if event.type == kv_pb2.Event.DELETE}
         values = {key: kv.value for key, kv in puts.items()}
         if values != write.puts or deletes != {key for key in write.deletes if key in keys}:
-            raise HistoryError(f"only a part of {write} is at {revision}: {events}")
+            raise HistoryError(f"only a part of {write} is at {revision}: {_brief(events)}")
         if any(kv.lease != write.lease for kv in puts.values()):
-            raise HistoryError(f"{write} lost its lease: {events}")
+            raise HistoryError(f"{write} lost its lease: {_brief(events)}")
 
     def finish(self) -> None:
         """Every write that was acknowledged with a revision was seen."""
         for write in self._writes:
             if write.revision is not None and id(write) not in self._seen:
-                raise HistoryError(f"{write} was acknowledged and is lost")
+                raise HistoryError(f"{write} is lost")
 
     def _find(self, events: list[kv_pb2.Event]) -> Write | None:
         for event in events:
             if event.type == kv_pb2.Event.PUT:
                 return self._of_value.get(event.kv.value)
         return self._of_deleted.get(events[0].kv.key)
+
+
+def _brief(events: list[kv_pb2.Event]) -> str:
+    """The events with the beginnings of their values."""
+    return ", ".join(
+        f"{'PUT' if event.type == kv_pb2.Event.PUT else 'DELETE'} {event.kv.key!r} "
+        f"{event.kv.value[:24]!r} lease {event.kv.lease}"
+        for event in events
+    )
