@@ -21,6 +21,7 @@ class Checker:
         self.leaders: dict[int, int] = {}
         self.previous_terms: dict[tuple[int, int], tuple[int, Entry]] = {}
         self.committed: dict[int, int] = {}
+        self.committed_in: dict[int, int] = {}
         self.digests: dict[int, int] = {0: 0}
         self.commit = 0
         self.reads: dict[bytes, int] = {}
@@ -36,7 +37,7 @@ class Checker:
                 raise SafetyViolation(f"two leaders in term {status.term}: {other}, {status.id}")
             self._leader_completeness(member, status.term)
             self._one_change_in_flight(member, status.applied)
-        self._commit(member, status.commit)
+        self._commit(member, status.commit, status.term)
         self._state_machine(member)
         for state in member.read_states:
             self._read_answered(state)
@@ -54,8 +55,7 @@ class Checker:
 
     def _log_matching(self, member: Member) -> None:
         log = member.log
-        previous = log.start[1]
-        for entry in log.entries[-8:] if log.entries else ():
+        for entry in log.entries[-16:]:
             position = entry.index - log.start[0] - 1
             previous = log.entries[position - 1].term if position else log.start[1]
             known = self.previous_terms.setdefault((entry.index, entry.term), (previous, entry))
@@ -72,8 +72,10 @@ class Checker:
 
     def _leader_completeness(self, member: Member, term: int) -> None:
         for index in range(max(1, self.commit - 30), self.commit + 1):
-            committed = self.committed[index]
-            if committed <= term and self._term_at(member, index) != committed:
+            # A leader that was replaced without knowing need not have what came after it.
+            if self.committed_in[index] > term:
+                continue
+            if self._term_at(member, index) != self.committed[index]:
                 raise SafetyViolation(f"leader of term {term} lacks committed entry {index}")
 
     def _one_change_in_flight(self, member: Member, applied: int) -> None:
@@ -83,13 +85,14 @@ class Checker:
         if len(own) > 1 or (own and changes[0] is not own[0]):
             raise SafetyViolation("two membership changes in flight")
 
-    def _commit(self, member: Member, commit: int) -> None:
+    def _commit(self, member: Member, commit: int, current_term: int) -> None:
         for index in range(max(1, min(self.commit, commit - 5)), commit + 1):
             term = self._term_at(member, index)
             if term is None:
                 raise SafetyViolation(f"commit {commit} of a missing entry")
             if self.committed.setdefault(index, term) != term:
                 raise SafetyViolation(f"committed entry {index} was replaced")
+            self.committed_in.setdefault(index, current_term)
         self.commit = max(self.commit, commit)
 
     def _state_machine(self, member: Member) -> None:

@@ -40,7 +40,7 @@ TRANSITIONS = tuple(ConfChangeTransition)
 class World:
     """Members, the messages between them and the random source of one run."""
 
-    def __init__(self, seed: int, *, promises_wait: bool = True, disks_keep: bool = True) -> None:
+    def __init__(self, seed: int, *, promises_wait: bool = True) -> None:
         self.rng = random.Random(seed)
         # Each run has its own mix of faults: a mean of all of them would rarely be extreme.
         self.loss = self.rng.choice((0.02, 0.1, 0.3))
@@ -62,7 +62,6 @@ class World:
         self.cut: set[int] = set()
         self.healing = 0
         self.promises_wait = promises_wait
-        self.disks_keep = disks_keep
         self.proposals = 0
         size = self.rng.choice((3, 3, 4, 5))
         self.spare = size + 1
@@ -94,7 +93,7 @@ class World:
             entry = Entry(1, 1, EntryKind.CONF_CHANGE, ConfChange(add).encode())
             digest = chain(0, entry)
             self.checker.digests[1] = digest
-            self.checker.committed[1] = self.checker.commit = 1
+            self.checker.committed[1] = self.checker.committed_in[1] = self.checker.commit = 1
             disk.entries = [entry]
             disk.hard_state = replace(disk.hard_state, term=1, commit=1)
             disk.store = replace(disk.store, index=1, term=1, conf_state=conf, data=b"%d" % digest)
@@ -193,7 +192,7 @@ class World:
 
     def crash(self, member: Member) -> None:
         """Lose memory, and what was on its way to the disk: all, some, or only the news of it."""
-        while self.disks_keep and member.unpersisted and self.rng.random() < 0.5:
+        while member.unpersisted and self.rng.random() < 0.5:
             member.disk.write(member.unpersisted.popleft())
         if member.unpersisted and member.unpersisted[0].snapshot is None:
             torn = list(member.unpersisted[0].entries)
@@ -227,7 +226,7 @@ class World:
     # The end
 
     def settle(self) -> None:
-        """No more faults: within bounds there is a leader, and all members of its cluster agree."""
+        """No more faults: within bounds there is a leader, all agree, and all serve requests."""
         self.cut = set()
         for _round in range(120):
             for member in self.members.values():
@@ -235,9 +234,26 @@ class World:
             for _ in range(6):
                 self._quiet_exchange()
             self._leave_joint_configurations()
-            if self._agreed():
+            if leader := self._agreed():
+                self._serve_all(leader)
                 return
         raise SafetyViolation("no agreement after the faults stopped")
+
+    def _serve_all(self, leader: Member) -> None:
+        """A write and a read through every member of the leader's cluster."""
+        crowd = [self.members[node] for node in leader.node.status().conf_state.members()]
+        before = leader.applied
+        contexts = [b"last %d" % member.config.id for member in crowd]
+        for member, context in zip(crowd, contexts, strict=True):
+            member.node.propose(b"last")
+            member.node.read_index(context)
+            self.checker.read_requested(context)
+        for _ in range(10):
+            self._quiet_exchange()
+        if any(member.applied != before + len(crowd) for member in crowd):
+            raise SafetyViolation("a write after the faults was not applied everywhere")
+        if any(context in self.checker.reads for context in contexts):
+            raise SafetyViolation("a read after the faults was not answered")
 
     def _quiet_exchange(self) -> None:
         for member in self.members.values():
@@ -260,7 +276,8 @@ class World:
                 with contextlib.suppress(ProposalDropped):
                     member.node.propose_conf_change(ConfChange())
 
-    def _agreed(self) -> bool:
+    def _agreed(self) -> Member | None:
+        """The leader, if all members of its cluster have all of its log."""
         for leader in self.members.values():
             status = leader.node.status()
             if status.role is not Role.LEADER or leader.applied < self.checker.commit:
@@ -268,9 +285,10 @@ class World:
             crowd = [self.members[node] for node in status.conf_state.members()]
             if status.conf_state.is_joint or status.progress.keys() - self.members.keys():
                 continue
-            if all(m.applied == leader.applied == status.last_index for m in crowd):
-                return all(m.node.status().leader == status.id for m in crowd)
-        return False
+            level = all(m.applied == leader.applied == status.last_index for m in crowd)
+            if level and all(m.node.leader == status.id for m in crowd):
+                return leader
+        return None
 
 
 def run(world: World) -> World:
