@@ -110,18 +110,18 @@ def open_storage(
             wal.sync()
         state = replay.hard_state
         undo.pop_all()
-        return Storage(
-            lock=lock,
-            identity=Identity.decode(replay.metadata),
-            wal=wal,
-            replay=replay,
-            store=store,
-            backend=backend,
-            conf_state=ConfState.decode(meta[CONF_STATE_KEY]),
-            hard_state=HardState(state.term, state.vote, state.commit) if state else HardState(),
-            applied=(applied_index, applied_term),
-            fresh=fresh,
-        )
+    return Storage(
+        lock=lock,
+        identity=Identity.decode(replay.metadata),
+        wal=wal,
+        replay=replay,
+        store=store,
+        backend=backend,
+        conf_state=ConfState.decode(meta[CONF_STATE_KEY]),
+        hard_state=HardState(state.term, state.vote, state.commit) if state else HardState(),
+        applied=(applied_index, applied_term),
+        fresh=fresh,
+    )
 
 
 def _found(
