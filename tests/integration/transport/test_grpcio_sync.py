@@ -1,8 +1,9 @@
 """grpcio's blocking client in another thread against the server on its loop."""
 
+from __future__ import annotations
+
 import asyncio
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ import uvloop
 from tests.integration.transport.service import CHAT, COUNT, ECHO, NEVER, SUM, Service, running
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pykvd.transport import Server
 
 
