@@ -12,6 +12,9 @@ from tests.conformance.steps import Step
 from tests.harness import Client, Kind, Server, running
 
 BATCH = 100
+PATIENCE = 5.0
+#: While shrinking, most of the time would be spent waiting for what never comes.
+SHRINKING_PATIENCE = 1.0
 SHOWN = 30
 
 
@@ -26,8 +29,14 @@ class Mismatch:
 class Duel:
     """Two servers (reference first) that get the same steps."""
 
-    def __init__(self, reference: Client, subject: Client, same_release: bool = False) -> None:
-        self.players = (Player(reference), Player(subject))
+    def __init__(
+        self,
+        reference: Client,
+        subject: Client,
+        same_release: bool = False,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.players = (Player(reference, patience), Player(subject, patience))
         self.same_release = same_release
 
     def play(self, steps: Sequence[Step]) -> Mismatch | None:
@@ -67,12 +76,12 @@ class Duel:
 
 
 @contextmanager
-def fresh_duel(reference: Kind, subject: Kind) -> Iterator[Duel]:
+def fresh_duel(reference: Kind, subject: Kind, patience: float = PATIENCE) -> Iterator[Duel]:
     """Two fresh servers and a duel between them."""
     with ExitStack() as stack:
         servers: list[Server] = [stack.enter_context(running(k)) for k in (reference, subject)]
         clients = [stack.enter_context(Client(server.endpoint)) for server in servers]
-        duel = Duel(clients[0], clients[1], same_release=reference == subject)
+        duel = Duel(clients[0], clients[1], reference == subject, patience)
         stack.callback(duel.close)
         yield duel
 
@@ -104,7 +113,7 @@ def explain(
     """The shortest list that fails on fresh servers; the recent steps if it never does."""
 
     def first(candidate: Sequence[Step]) -> Mismatch | None:
-        with fresh_duel(reference, subject) as duel:
+        with fresh_duel(reference, subject, SHRINKING_PATIENCE) as duel:
             return duel.play(candidate)
 
     upto = list(steps[: found.index + 1])

@@ -23,6 +23,7 @@ from tests.conformance.universe import EVERYTHING, LEASES
 from tests.harness import Client, Failure, methods
 
 ANCHOR = b"anchor"
+NO_ANSWER = "NO_ANSWER"
 
 
 @dataclass
@@ -40,10 +41,14 @@ class Answer:
 
 
 class Player:
-    """One server's side of an episode; `close` ends its streams."""
+    """One server's side of an episode; `close` ends its streams.
 
-    def __init__(self, client: Client) -> None:
+    `patience` is how many seconds a watch stream may take to answer.
+    """
+
+    def __init__(self, client: Client, patience: float) -> None:
         self.client = client
+        self.patience = patience
         self.clock = Clock()
         self.streams: dict[int, StreamPlayer] = {}
 
@@ -52,7 +57,13 @@ class Player:
         return [self.step(step) for step in steps]
 
     def step(self, step: Step) -> Answer:
-        """Send one step."""
+        """Send one step. What does not come in time is an answer too: `NO_ANSWER`."""
+        try:
+            return self._send(step)
+        except AssertionError as error:
+            return Answer(reply=Failure(NO_ANSWER, str(error)))
+
+    def _send(self, step: Step) -> Answer:
         match step:
             case Call(method=method, request=request):
                 sent = resolve(request, self.clock)
@@ -91,7 +102,7 @@ class Player:
 
     def _stream(self, number: int) -> StreamPlayer:
         if number not in self.streams:
-            self.streams[number] = StreamPlayer(self.client)
+            self.streams[number] = StreamPlayer(self.client, self.patience)
         return self.streams[number]
 
     def _advance(self, request: Message, reply: Message | Failure) -> None:

@@ -45,8 +45,8 @@ class StreamReport:
 class StreamPlayer:
     """One stream of one server, with its open watches."""
 
-    def __init__(self, client: Client) -> None:
-        self.stream = WatchStream(client)
+    def __init__(self, client: Client, patience: float) -> None:
+        self.stream = WatchStream(client, timeout=patience)
         self.watches: dict[int, Watch] = {}
         self.progress_due: list[int] = []
         self.from_compacted: dict[int, int] = {}

@@ -21,12 +21,14 @@ class WatchStream:
     """Sends watch requests and keeps every response, in order of arrival.
 
     `pause()` stops reading (a slow reader: the transport's flow control does the rest) until
-    `resume()`. `failure` is the stream's final status once it has ended.
+    `resume()`. `failure` is the stream's final status once it has ended. Every wait fails
+    after `timeout` seconds.
     """
 
-    def __init__(self, client: Client, metadata: Metadata = ()) -> None:
+    def __init__(self, client: Client, metadata: Metadata = (), timeout: float = TIMEOUT) -> None:
         self.responses: list[rpc_pb2.WatchResponse] = []
         self.failure: Failure | None = None
+        self._timeout = timeout
         self._news = threading.Condition()
         self._reading = threading.Event()
         self._reading.set()
@@ -65,14 +67,14 @@ class WatchStream:
         """End the request side only."""
         self._requests.put(None)
 
-    def wait(self, condition: Callable[[], bool], what: str, timeout: float = TIMEOUT) -> None:
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until `condition()` holds, looked at after every response and at the end."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + self._timeout
         with self._news:
             while not condition():
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._news.wait(left):
-                    raise AssertionError(f"waited {timeout} s for {what}; {self.failure=}")
+                    raise AssertionError(f"waited {self._timeout} s for {what}; {self.failure=}")
 
     def events(self, watch_id: int) -> list[kv_pb2.Event]:
         """Every event of one watch id so far, across its responses."""
