@@ -28,7 +28,10 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     streams = Streams(sys.stdin.buffer, sys.stdout.buffer, sys.stderr.buffer)
-    code = run(sys.argv[1:], streams, os.environ)
+    environ = dict(os.environ)
+    # gRPC's core would repeat on standard error what our own error line says.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    code = run(sys.argv[1:], streams, environ)
     # Everything is written and closed; taking the interpreter apart would cost another 20 ms.
     os._exit(code)
 

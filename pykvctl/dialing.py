@@ -17,6 +17,7 @@ _NEVER_SENT = (
 _NOT_FOUND = re.compile(r"Domain name not found|NODATA|[Nn]ame or service not known|DNS")
 _TLS = re.compile(r"[Hh]andshak|SSL|TLS|CERTIFICATE|peer name", re.ASCII)
 _UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED")
+_PLACE = re.compile(r"^[A-Z_]+: (?:ipv[46]|unix):\S+: ")
 
 
 def _call(error: grpc.RpcError) -> grpc.Call:
@@ -50,13 +51,19 @@ def _dial_text(details: str, endpoint: Endpoint) -> str:
         return f"{where}: connect: connection refused"
     if "No such file or directory" in details:
         return f"{where}: connect: no such file or directory"
+    if network == "tcp" and ":" not in endpoint.address:
+        where = "transport: Error while dialing: dial tcp"
+        return f"{where}: address {endpoint.address}: missing port in address"
     if details.startswith("errors resolving ") or _NOT_FOUND.search(details):
         host = endpoint.address.rpartition(":")[0]
         return f"transport: Error while dialing: dial {network}: lookup {host}: no such host"
     if _UNTRUSTED.search(details):
         reason = "tls: failed to verify certificate: x509: certificate signed by unknown authority"
         return f"transport: authentication handshake failed: {reason}"
-    reason = details.rpartition("last error: ")[2]
+    if "TSI_DATA_CORRUPTED" in details:
+        # An alert after the handshake: with TLS 1.3 that is how a server asks for a certificate.
+        return "error reading server preface: remote error: tls: certificate required"
+    reason = _PLACE.sub("", details.rpartition("last error: ")[2])
     if _TLS.search(details):
         if "onnection reset" in details or "ocket closed" in details:
             reason = "EOF"

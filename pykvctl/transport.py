@@ -39,7 +39,29 @@ def read_tls_files(flags: GlobalFlags) -> TlsFiles:
         raise BadArgumentsError(
             f"KeyFile and CertFile must both be present[key: {flags.key}, cert: {flags.cert}]"
         )
-    return TlsFiles(_read(flags.cacert), _read(flags.key), _read(flags.cert))
+    files = TlsFiles(_read(flags.cacert), _read(flags.key), _read(flags.cert))
+    _check(flags, files)
+    return files
+
+
+def _check(flags: GlobalFlags, files: TlsFiles) -> None:
+    """Refuse files that hold something else; gRPC would only fail to connect."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if files.ca is not None:
+        try:
+            context.load_verify_locations(cafile=flags.cacert)
+        except ssl.SSLError:
+            raise BadArgumentsError("x509: malformed tbs certificate") from None
+    if files.cert is not None:
+        try:
+            context.load_cert_chain(flags.cert, flags.key)
+        except ssl.SSLError as error:
+            mismatch = error.reason == "KEY_VALUES_MISMATCH"
+            raise BadArgumentsError(
+                "tls: private key does not match public key"
+                if mismatch
+                else "tls: failed to find any PEM data in certificate input"
+            ) from None
 
 
 def _read(path: str) -> bytes | None:

@@ -54,6 +54,12 @@ NOT_OURS = {
     r"member add": "not yet",
 }
 
+# Steps that etcd 3.4, which may be the installed one, answers otherwise than 3.5.
+NOT_OLD_ETCD = {
+    r"alarm list -w": "sends no header with alarms",
+    r"etcdctl watch w --prefix --rev=5": "forgets deletions of the compacted revision",
+}
+
 # Waits that are long only because the transcripts were made by hand.
 SHORTER = [
     (r"--command-timeout=(1s|500ms)", "--command-timeout=200ms"),
@@ -237,7 +243,8 @@ def test_transcript(replay: Replay, name: str, subtests: "pytest.Subtests") -> N
     for step in read_transcript(name):
         if step.command.startswith("head -c 1048576"):
             fill_quota(replay.server)
-        if any(re.search(pattern, step.command) for pattern in NOT_OURS):
+        left_out = NOT_OURS | (NOT_OLD_ETCD if replay.server.kind == ETCD else {})
+        if any(re.search(pattern, step.command) for pattern in left_out):
             continue
         with subtests.test(msg=step.command, number=step.number):
             replay.check(step)
