@@ -283,7 +283,7 @@ class World:
             if status.role is not Role.LEADER or leader.applied < self.checker.commit:
                 continue
             crowd = [self.members[node] for node in status.conf_state.members()]
-            if status.conf_state.is_joint or status.progress.keys() - self.members.keys():
+            if status.transferee or status.conf_state.is_joint:
                 continue
             level = all(m.applied == leader.applied == status.last_index for m in crowd)
             if level and all(m.node.leader == status.id for m in crowd):
