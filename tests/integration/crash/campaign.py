@@ -7,9 +7,13 @@ lose is the subject of the log's unit tests.
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from dataclasses import replace
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from pykvd.pb import kv_pb2, rpc_pb2
 from tests.harness import (
@@ -26,10 +30,7 @@ from tests.harness.methods import LEASES, RANGE, TIME_TO_LIVE
 from tests.integration.crash.history import History, HistoryError, by_revision
 from tests.integration.crash.workload import LEASE_TTL_S, Journal, Writer
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["Campaign", "CrashServer"]
+__all__ = ["Campaign", "CrashServer", "on_slow_disk"]
 
 WRITERS = 8
 ANSWERS_PER_ROUND = (20, 400)
@@ -38,12 +39,24 @@ START_TIMEOUT_S = 60.0
 ALL_KEYS = rpc_pb2.RangeRequest(key=b"\0", range_end=b"\0")
 
 
+def on_slow_disk(kind: Kind) -> Kind:
+    """The same server, with a log whose writes are slow (see `slow_disk/sitecustomize.py`)."""
+    path = Path(__file__).with_name("slow_disk")
+    return replace(kind, command=("env", f"PYTHONPATH={path}", *kind.command))
+
+
 class CrashServer(Server):
     """A server that can be started again on its data, and killed while it starts."""
 
     def spawn(self) -> None:
         """Start without waiting for anything."""
         self._spawn()
+
+    def wait(self) -> None:
+        """Wait for its end after a signal."""
+        assert self.process is not None
+        self.process.wait(START_TIMEOUT_S)
+        self.process = None
 
     def restart(self) -> None:
         """Start on the data there is; on other ports when the old ones were taken meanwhile."""
@@ -93,8 +106,7 @@ class Campaign:
     def round(self) -> None:
         """Write, kill at some moment, restart, check; raises `HistoryError`."""
         self._round += 1
-        journal = Journal()
-        self._write_and_kill(journal)
+        journal = self._write_and_kill()
         if self._rng.random() < 0.25:
             self.server.kill_while_starting(self._rng.uniform(0, 0.6))
         self.server.restart()
@@ -104,7 +116,10 @@ class Campaign:
             raise HistoryError(f"seed {self.seed}, round {self._round}: {error}") from error
         self.acknowledged += sum(write.acknowledged for write in journal.writes)
 
-    def _write_and_kill(self, journal: Journal) -> None:
+    def _write_and_kill(self) -> Journal:
+        number = signal.SIGTERM if self._rng.random() < 0.1 else signal.SIGKILL
+        end_at = self._rng.randint(*ANSWERS_PER_ROUND)
+        journal = Journal(end_at, lambda: os.kill(self.server.pid, number))
         writers = [
             Writer(
                 self.server.endpoint,
@@ -115,13 +130,11 @@ class Campaign:
             )
             for number in range(WRITERS)
         ]
-        journal.wait_acknowledged(self._rng.randint(*ANSWERS_PER_ROUND))
-        if self._rng.random() < 0.1:
-            self.server.stop()
-        else:
-            self.server.kill()
+        journal.wait_ended()
         for writer in writers:
             writer.join()
+        self.server.wait()
+        return journal
 
     def _check(self, journal: Journal) -> None:
         if journal.surprises:

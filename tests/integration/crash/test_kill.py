@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.harness import ETCD, PYKVD, Kind
-from tests.integration.crash.campaign import Campaign
+from tests.integration.crash.campaign import Campaign, on_slow_disk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,11 @@ def play(kind: Kind, home: Path, rounds: int) -> int:
 
 
 def test_no_acknowledged_write_is_lost(tmp_path: Path) -> None:
-    assert play(PYKVD, tmp_path, rounds=5) > 0
+    assert play(PYKVD, tmp_path, rounds=3) > 0
+
+
+def test_no_acknowledged_write_is_lost_on_a_slow_disk(tmp_path: Path) -> None:
+    assert play(on_slow_disk(PYKVD), tmp_path, rounds=3) > 0
 
 
 @pytest.mark.etcd
@@ -40,5 +44,6 @@ def test_the_checker_accepts_etcd(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(0)
-def test_no_acknowledged_write_is_lost_in_many_rounds(tmp_path: Path) -> None:
-    assert play(PYKVD, tmp_path, rounds=int(os.environ.get("ROUNDS", "200"))) > 0
+@pytest.mark.parametrize("kind", [PYKVD, on_slow_disk(PYKVD)], ids=["fast", "slow"])
+def test_no_acknowledged_write_is_lost_in_many_rounds(kind: Kind, tmp_path: Path) -> None:
+    assert play(kind, tmp_path, rounds=int(os.environ.get("ROUNDS", "200"))) > 0

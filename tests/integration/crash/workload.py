@@ -26,9 +26,15 @@ CALL_TIMEOUT_S = 30.0
 
 
 class Journal:
-    """What all writers of one round tried and were told; they only ever add."""
+    """What all writers of one round tried and were told; they only ever add.
 
-    def __init__(self) -> None:
+    The writer that gets answer number `end_at` calls `end` at once: a server that answers before
+    it is done is caught in the act.
+    """
+
+    def __init__(self, end_at: int, end: Callable[[], object]) -> None:
+        self._end_at = end_at
+        self._end = end
         self.writes: list[Write] = []
         self.grants: list[Grant] = []
         self.compactions: list[Compaction] = []
@@ -46,15 +52,18 @@ class Journal:
         """One more answer has come."""
         with self._news:
             self._acknowledged += 1
-            self._news.notify_all()
+            if self._acknowledged == self._end_at:
+                self._end()
+                self._news.notify_all()
 
-    def wait_acknowledged(self, number: int, timeout: float = 60.0) -> None:
-        """Return when that many operations have been acknowledged."""
+    def wait_ended(self, timeout: float = 60.0) -> None:
+        """Return when `end` has been called; AssertionError on a surprise before."""
         with self._news:
-            self._news.wait_for(lambda: self.surprises or self._acknowledged >= number, timeout)
-        assert self._acknowledged >= number, (
-            f"{self._acknowledged} answers in {timeout} s; {self.surprises}"
-        )
+            self._news.wait_for(
+                lambda: self.surprises or self._acknowledged >= self._end_at, timeout
+            )
+        told = f"{self._acknowledged} answers in {timeout} s; {self.surprises}"
+        assert self._acknowledged >= self._end_at, told
 
 
 class Writer:
