@@ -63,7 +63,8 @@ class Backend:
         self._environment = environment
         self._recent_bytes = recent_bytes
         self._post = post
-        self._on_failure = on_failure
+        #: May be handed on to whoever takes the backend over.
+        self.on_failure = on_failure
         self._failed = False
         self._recent: dict[int, bytes] = {}
         self._pending = Batch()
@@ -257,7 +258,7 @@ class Backend:
                 job()
             except Exception as error:  # noqa: BLE001  # whatever failed, the store must not go on
                 self._failed = True
-                self._on_failure(error)
+                self.on_failure(error)
 
     def close(self) -> None:
         """Finish the queued jobs and close the file; what is not committed stays in the log."""

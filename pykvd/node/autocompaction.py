@@ -21,12 +21,16 @@ _log = get_logger("compactor")
 class AutoCompactor:
     """Compacts in the background; a retention of 0 turns it off.
 
-    `retention` is seconds in mode `periodic`, a number of revisions in mode `revision`.
+    `retention` is seconds in mode `periodic`, a number of revisions in mode `revision`, which looks
+    every `interval` seconds.
     """
 
-    def __init__(self, node: Node, mode: str, retention: float) -> None:
+    def __init__(
+        self, node: Node, mode: str, retention: float, *, interval: float = REVISION_INTERVAL
+    ) -> None:
         self._node = node
         self._retention = retention
+        self._interval = interval
         self._task: asyncio.Task[None] | None = None
         if retention > 0:
             work = self._periodic() if mode == "periodic" else self._by_revision()
@@ -40,7 +44,7 @@ class AutoCompactor:
     async def _periodic(self) -> None:
         """Compact every retention period, at most hourly, to the revision of a retention ago."""
         interval = min(self._retention, HOUR) / SAMPLES
-        samples: deque[int] = deque(maxlen=round(self._retention / interval) + 1)
+        samples: deque[int] = deque(maxlen=round(self._retention / interval))
         ticks = 0
         while True:
             samples.append(self._node.store.revision)
@@ -51,7 +55,7 @@ class AutoCompactor:
 
     async def _by_revision(self) -> None:
         while True:
-            await asyncio.sleep(REVISION_INTERVAL)
+            await asyncio.sleep(self._interval)
             await self._compact(self._node.store.revision - int(self._retention))
 
     async def _compact(self, revision: int) -> None:

@@ -136,6 +136,7 @@ class Node:
         self.raft = _make_raft(config, storage)
         self._reads = ReadQueue(self.raft)
         self._wal = log_writer(storage.wal, self.post_failure)
+        storage.backend.on_failure = self.post_failure
         self.committer = Committer(
             storage.backend,
             storage.applied,
