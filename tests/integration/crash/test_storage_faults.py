@@ -70,7 +70,10 @@ def cuts_reported(server: CrashServer) -> list[dict[str, Any]]:
 def exit_of(server: CrashServer) -> tuple[int, dict[str, Any]]:
     """Exit status of a server that gives up by itself, and its last log line."""
     assert server.process is not None
-    status = server.process.wait(EXIT_TIMEOUT_S)
+    try:
+        status = server.process.wait(EXIT_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"it goes on: {server.log()[-5:]}") from None
     return status, server.log()[-1]
 
 
