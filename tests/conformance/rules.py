@@ -13,6 +13,14 @@ from tests.conformance.streams import StreamReport
 from tests.harness import Failure
 
 COMPACTED = "etcdserver: mvcc: required revision has been compacted"
+RANGE_REFUSALS = (
+    Failure("OUT_OF_RANGE", COMPACTED),
+    Failure("OUT_OF_RANGE", "etcdserver: mvcc: required revision is a future revision"),
+)
+PUT_REFUSALS = (
+    Failure("INVALID_ARGUMENT", "etcdserver: key not found"),
+    Failure("NOT_FOUND", "etcdserver: requested lease not found"),
+)
 INVALID_SORT = Failure("INVALID_ARGUMENT", "etcdserver: invalid sort option")
 
 
@@ -23,6 +31,20 @@ def invalid_sort_enum(reference: Answer, ours: Answer) -> tuple[Answer, Answer]:
         known = rpc_pb2.RangeRequest.SortOrder.values()
         if request.sort_order not in known:
             return replace(reference, reply=INVALID_SORT), ours
+    return reference, ours
+
+
+def txn_check_order(reference: Answer, ours: Answer) -> tuple[Answer, Answer]:
+    """A Txn that is refused for a put and for a range: 3.4 and 3.5 look at all puts first.
+
+    3.6 looks at the operations in order, so that it may name a range's revision instead.
+    """
+    if (
+        isinstance(reference.request, rpc_pb2.TxnRequest)
+        and reference.reply in PUT_REFUSALS
+        and ours.reply in RANGE_REFUSALS
+    ):
+        return replace(reference, reply=ours.reply), ours
     return reference, ours
 
 
@@ -123,5 +145,11 @@ def _take(values: list[int], value: int) -> bool:
     return True
 
 
-ANSWER_RULES = (invalid_sort_enum, hash_revision, hash_at_compaction, negative_start)
+ANSWER_RULES = (
+    invalid_sort_enum,
+    txn_check_order,
+    hash_revision,
+    hash_at_compaction,
+    negative_start,
+)
 REPORT_RULES = (refused_watches, manual_progress, tombstone_at_compaction)
