@@ -1,0 +1,200 @@
+"""asyncio around `ClientConnection`: one socket to one peer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Self, cast
+
+from pykvd.config.urls import URL
+from pykvd.errors import Code, RpcError
+from pykvd.logs import get_logger
+from pykvd.peer.http2 import ClientConnection
+from pykvd.transport.frames import ErrorCode
+from pykvd.transport.keepalive import Action, KeepAlive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pykvd.peer.http2 import ClientStream, Receiver
+    from pykvd.peer.limits import PeerLimits
+
+LOST = "connection to the peer was lost"
+
+_log = get_logger("peer")
+
+
+class Channel(asyncio.Protocol):
+    """A connection to a peer. Made by `connect`; belongs to the running loop."""
+
+    def __init__(self, limits: PeerLimits, authority: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._connection = ClientConnection(limits, authority, self._wake)
+        self._keepalive = KeepAlive(limits.listener())
+        self._timeout = limits.keepalive_timeout
+        self._pause = min(limits.keepalive_interval, limits.keepalive_timeout) / 4
+        self._timer: asyncio.TimerHandle | None = None
+        self._cut: asyncio.TimerHandle | None = None
+        self._last_received = self._loop.time()
+        self._flush_armed = False
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+        """Done when the socket is gone."""
+
+    @classmethod
+    async def connect(cls, url: str, limits: PeerLimits) -> Self:
+        """Dial a peer URL.
+
+        Raises:
+            ValueError: no URL, or one that needs TLS.
+            OSError: nobody there, or no answer within `connect_timeout`.
+
+        """
+        address = URL.parse(url)
+        if address.is_secure:
+            raise ValueError(f"peer URL {url} needs TLS, which is not supported yet")
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(limits.connect_timeout):
+            if address.is_unix:
+                _, channel = await loop.create_unix_connection(
+                    lambda: cls(limits, "localhost"), address.socket_path
+                )
+            else:
+                _, channel = await loop.create_connection(
+                    lambda: cls(limits, address.authority), address.host, address.port or 0
+                )
+        return channel
+
+    @property
+    def usable(self) -> bool:
+        """Whether streams can be opened."""
+        return not self._connection.closing
+
+    def open(
+        self, path: str, metadata: Iterable[tuple[str, str]], receiver: Receiver
+    ) -> ClientStream:
+        """Start a streaming call. Raises RpcError UNAVAILABLE on a lost connection."""
+        if self._connection.closing:
+            raise RpcError(Code.UNAVAILABLE, LOST)
+        return self._connection.request(path, metadata, receiver)
+
+    async def unary(
+        self, path: str, metadata: Iterable[tuple[str, str]], message: bytes, limit: float
+    ) -> bytes:
+        """Make a unary call that may take `limit` seconds. Raises RpcError."""
+        reply = _Reply(self._loop.create_future())
+        timeout_field = ("grpc-timeout", f"{max(1, round(limit * 1000))}m")
+        stream = self.open(path, [timeout_field, *metadata], reply)
+        stream.send(message)
+        stream.end()
+        try:
+            async with asyncio.timeout(limit):
+                return await reply.future
+        except TimeoutError:
+            raise RpcError(Code.DEADLINE_EXCEEDED, "context deadline exceeded") from None
+        finally:
+            stream.cancel()
+
+    def flush(self) -> None:
+        """Write what is ready now, rather than at the end of the loop's turn."""
+        out = self._connection.take_output()
+        if out and not self.lost.done():
+            self._transport.write(b"".join(out))
+        if self._connection.closing:
+            self._transport.close()
+
+    def close(self) -> None:
+        """End all streams and close once everything is written; `lost` follows."""
+        self._connection.terminate(ErrorCode.NO_ERROR, "connection closed")
+        self.flush()
+        if self._cut is None and not self.lost.done():
+            # A peer that reads nothing must not keep the socket.
+            self._cut = self._loop.call_later(self._timeout, self._transport.abort)
+
+    async def wait_closed(self) -> None:
+        """Close and wait for the socket to be gone."""
+        self.close()
+        await asyncio.wait([self.lost])
+
+    def _wake(self) -> None:
+        if not self._flush_armed:
+            self._flush_armed = True
+            self._loop.call_soon(self._flush_later)
+
+    def _flush_later(self) -> None:
+        self._flush_armed = False
+        self.flush()
+
+    # asyncio.Protocol.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Set socket options and greet the server."""
+        self._transport = cast(asyncio.Transport, transport)
+        sock: socket.socket | None = transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.flush()
+        self._tick()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the connection."""
+        self._last_received = self._loop.time()
+        try:
+            self._connection.receive(data)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not pass for silence
+            _log.error("internal error on a peer connection", error=repr(error))
+            self._connection.terminate(ErrorCode.INTERNAL_ERROR, "internal error")
+        self.flush()
+
+    def pause_writing(self) -> None:
+        """The socket is full."""
+        self._connection.set_writable(False)
+
+    def resume_writing(self) -> None:
+        """The socket has room."""
+        self._connection.set_writable(True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """All streams end."""
+        for timer in (self._timer, self._cut):
+            if timer is not None:
+                timer.cancel()
+        if not self.lost.done():
+            self.lost.set_result(None)
+        self._connection.close(f"{LOST}: {exc}" if exc else LOST)
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(self._pause, self._tick)
+        action = self._keepalive.tick(self._loop.time(), self._last_received)
+        if action is Action.SEND_PING:
+            self._connection.ping()
+        elif action is Action.CUT:
+            self._connection.close("peer does not answer")
+            self._transport.abort()
+
+
+class _Reply:
+    """Gathers the answer of a unary call."""
+
+    def __init__(self, future: asyncio.Future[bytes]) -> None:
+        self.future = future
+        self._message: bytes | None = None
+
+    def accepted(self) -> None:
+        """The status decides."""
+
+    def message_received(self, message: bytes) -> None:
+        """The reply; it counts once the status is OK."""
+        self._message = message
+
+    def writable(self) -> None:
+        """Nothing more is sent."""
+
+    def closed(self, code: int, text: str) -> None:
+        """The outcome."""
+        if self.future.done():
+            return
+        if code == Code.OK and self._message is not None:
+            self.future.set_result(self._message)
+        else:
+            self.future.set_exception(RpcError(code or Code.INTERNAL, text or "no reply"))

@@ -1,0 +1,195 @@
+"""Sends the file of one snapshot to one peer, going on after cuts where the receiver stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from pykvd.errors import Code, RpcError
+from pykvd.logs import get_logger
+from pykvd.peer import wire
+from pykvd.peer.blocking import off_loop
+from pykvd.peer.channel import Channel
+from pykvd.peer.outbound import REFUSALS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from hashlib import _Hash as Hash
+    from pathlib import Path
+
+    from pykvd.peer.http2 import ClientStream
+    from pykvd.peer.outbound import Peer, PeerContext
+    from pykvd.raft import Message
+
+FINAL = REFUSALS | {Code.RESOURCE_EXHAUSTED, Code.UNIMPLEMENTED}
+"""Outcomes that another attempt will not change."""
+HASHED_AT_ONCE = 1 << 20
+"""Bytes read at a time to hash what the receiver has already."""
+
+_log = get_logger("peer")
+
+
+class SnapshotSender:
+    """One snapshot on its way; `run` tries until it is installed or there is no use in it."""
+
+    def __init__(self, context: PeerContext, peer: Peer, message: Message, path: Path) -> None:
+        self._context = context
+        self._limits = context.limits
+        self._peer = peer
+        self._message = message
+        self._path = path
+        self._attempts_left = self._limits.snapshot_attempts
+        self._confirmed = 0
+
+    async def run(self) -> None:
+        """Send the file. Raises RpcError when it was given up, OSError when it cannot be read."""
+        descriptor = os.open(self._path, os.O_RDONLY)
+        totals = self._peer.totals
+        try:
+            offer = self._make_offer(descriptor)
+            totals.snapshot_size = offer.size
+            await self._send(descriptor, offer)
+        finally:
+            totals.snapshot_sent = totals.snapshot_size = 0
+            os.close(descriptor)
+
+    def _make_offer(self, descriptor: int) -> wire.Offer:
+        """The same file has the same id, also in a later call: an attempt then goes on from it."""
+        status = os.fstat(descriptor)
+        snapshot = self._message.snapshot
+        assert snapshot is not None
+        identity = (
+            *(self._message.sender, snapshot.index, snapshot.term),
+            *(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns),
+        )
+        digest = hashlib.sha256(repr(identity).encode()).digest()
+        return wire.Offer(digest[: wire.SNAPSHOT_ID_BYTES], status.st_size, self._message)
+
+    async def _send(self, descriptor: int, offer: wire.Offer) -> None:
+        while True:
+            before = self._confirmed
+            try:
+                await self._attempt(descriptor, offer)
+            except (RpcError, OSError, ValueError, TimeoutError) as error:
+                self._note(error, advanced=self._confirmed > before)
+                if not self._attempts_left or (isinstance(error, RpcError) and error.code in FINAL):
+                    raise
+            else:
+                return
+            await asyncio.sleep(self._limits.backoff_min * self._context.rng.uniform(1.0, 2.0))
+
+    def _note(self, error: Exception, *, advanced: bool) -> None:
+        self._attempts_left = (
+            self._limits.snapshot_attempts if advanced else self._attempts_left - 1
+        )
+        _log.warn(
+            "sending a snapshot was interrupted",
+            remote_peer_id=f"{self._peer.member_id:x}",
+            confirmed_bytes=self._confirmed,
+            attempts_left=self._attempts_left,
+            error=str(error),
+        )
+
+    async def _attempt(self, descriptor: int, offer: wire.Offer) -> None:
+        """One connection of its own, so that heartbeats do not queue behind the file."""
+        url = self._peer.urls[self._attempts_left % len(self._peer.urls)]
+        channel = await Channel.connect(url, self._limits)
+        try:
+            transfer = _Transfer(self._confirm)
+            metadata = self._context.greeting(self._peer.member_id).metadata()
+            stream = transfer.stream = channel.open(wire.SNAPSHOT, metadata, transfer)
+            stream.send(wire.encode_offer(offer))
+            patience = self._limits.snapshot_stall_timeout
+            await transfer.until(lambda: transfer.resume is not None, patience)
+            if transfer.resume is not None:
+                await self._send_file(descriptor, offer.size, transfer.resume, transfer)
+            # Installing may take the receiver a while; only the connection limits it.
+            await transfer.until(lambda: transfer.done, None)
+        finally:
+            await channel.wait_closed()
+
+    async def _send_file(
+        self, descriptor: int, size: int, offset: int, transfer: _Transfer
+    ) -> None:
+        stream, patience = transfer.stream, self._limits.snapshot_stall_timeout
+        digest = hashlib.sha256()
+        await off_loop(_hash_prefix, digest, descriptor, offset)
+        while offset < size:
+            want = min(self._limits.chunk_bytes, size - offset)
+            data = await off_loop(_read_chunk, digest, descriptor, offset, want)
+            stream.send(wire.encode_chunk(offset, data))
+            offset += want
+            await transfer.until(lambda: not stream.congested, patience)
+        stream.send(wire.encode_digest(digest.digest()))
+        stream.end()
+
+    def _confirm(self, offset: int) -> None:
+        self._confirmed = self._peer.totals.snapshot_sent = offset
+
+
+class _Transfer:
+    """What the receiver says about a snapshot."""
+
+    stream: ClientStream
+
+    def __init__(self, confirm: Callable[[int], None]) -> None:
+        self._confirm = confirm
+        self._changed = asyncio.Event()
+        self.resume: int | None = None
+        """Where the receiver wants us to begin; None until it says so, or if it has it all."""
+        self.done = False
+        self._error: RpcError | None = None
+
+    async def until(self, condition: Callable[[], bool], patience: float | None) -> None:
+        """Wait for the condition or a good end.
+
+        Raises RpcError for a bad end, TimeoutError when nothing happens for `patience` seconds.
+        """
+        while not self.done and not condition():
+            self._changed.clear()
+            async with asyncio.timeout(patience):
+                await self._changed.wait()
+        if self._error is not None:
+            raise self._error
+
+    def accepted(self) -> None:
+        """The receiver lets us in."""
+
+    def message_received(self, message: bytes) -> None:
+        """Resume here, or: so far so good."""
+        try:
+            offset = wire.decode_offset(message)
+        except wire.WireError as error:
+            self.stream.fail(Code.INTERNAL, str(error))
+            return
+        if self.resume is None:
+            self.resume = offset
+        self._confirm(offset)
+        self._changed.set()
+
+    def writable(self) -> None:
+        """There is room for chunks."""
+        self._changed.set()
+
+    def closed(self, code: int, text: str) -> None:
+        """Installed, refused, failed or cut."""
+        self.done = True
+        if code != Code.OK:
+            self._error = RpcError(code, text)
+        self._changed.set()
+
+
+def _hash_prefix(digest: Hash, descriptor: int, size: int) -> None:
+    """Take in what the receiver has already."""
+    for offset in range(0, size, HASHED_AT_ONCE):
+        digest.update(os.pread(descriptor, min(HASHED_AT_ONCE, size - offset), offset))
+
+
+def _read_chunk(digest: Hash, descriptor: int, offset: int, size: int) -> bytes:
+    data = os.pread(descriptor, size, offset)
+    if len(data) != size:
+        raise OSError(f"snapshot ends at {offset + len(data)}, before its size")
+    digest.update(data)
+    return data
