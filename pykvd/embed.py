@@ -52,7 +52,8 @@ class Server:
     async def start(self) -> None:
         """Open the data directory, become ready, then listen.
 
-        Raises ConfigError, DataDirLocked, WalDamaged, StorageMismatchError, UnsupportedClusterError, OSError.
+        Raises ConfigError, DataDirLocked, WalDamaged, StorageMismatchError,
+        UnsupportedClusterError, OSError.
         """
         self.config.validate()
         loop = asyncio.get_running_loop()
@@ -190,6 +191,9 @@ def _node_config(config: Config) -> NodeConfig:
         snapshot_count=config.snapshot_count,
         batch_interval=config.backend_batch_interval,
         batch_limit=config.backend_batch_limit,
+        snapshot_catchup=config.snapshot_catchup_entries,
+        max_learners=config.max_learners,
+        strict_reconfig=config.strict_reconfig_check,
         compaction_batch=config.compaction_batch_limit,
         compaction_pause=config.compaction_sleep_interval,
     )

@@ -34,12 +34,32 @@ class Failure(Enum):
     STOPPED = Code.UNAVAILABLE, "server stopped"
     TIMEOUT = Code.UNAVAILABLE, "request timed out"
     CORRUPT = Code.DATA_LOSS, "corrupt cluster"
+    MEMBER_EXISTS = Code.FAILED_PRECONDITION, "member ID already exist"
+    PEER_URL_EXISTS = Code.FAILED_PRECONDITION, "Peer URLs already exists"
+    BAD_MEMBER_URLS = Code.INVALID_ARGUMENT, "given member URLs are invalid"
+    MEMBER_NOT_FOUND = Code.NOT_FOUND, "member not found"
+    MEMBER_NOT_LEARNER = Code.FAILED_PRECONDITION, "can only promote a learner member"
+    LEARNER_NOT_READY = (
+        Code.FAILED_PRECONDITION,
+        "can only promote a learner member which is in sync with leader",
+    )
+    TOO_MANY_LEARNERS = Code.FAILED_PRECONDITION, "too many learner members in cluster"
+    # Declared as FailedPrecondition in etcd, but this is what leaves its server.
+    NOT_ENOUGH_STARTED = (
+        Code.UNKNOWN,
+        "re-configuration failed due to not enough started members",
+    )
+    UNHEALTHY = Code.UNAVAILABLE, "unhealthy cluster"
+    CLUSTER_ID_MISMATCH = Code.FAILED_PRECONDITION, "cluster ID mismatch"
+    LEARNER = Code.FAILED_PRECONDITION, "rpc not supported for learner"
+    LEADER_CHANGED = Code.UNAVAILABLE, "leader changed"
     BAD_TRANSFEREE = Code.FAILED_PRECONDITION, "bad leader transferee"
     BAD_DOWNGRADE_VERSION_FORMAT = (
         Code.INVALID_ARGUMENT,
         "wrong downgrade target version format",
     )
     INVALID_DOWNGRADE_VERSION = Code.INVALID_ARGUMENT, "invalid downgrade target version"
+    TRANSFER_TIMEOUT = Code.UNKNOWN, "request timed out, leader transfer took too long"
     UNKNOWN_METHOD = Code.UNKNOWN, "unknown method"
 
     @property

@@ -26,7 +26,7 @@ class ClusterService:
         return self._list()
 
     def _list(self) -> bytes:
-        members = sorted(self._node.applier.members.values(), key=lambda member: member.id)
+        members = self._node.applier.membership.in_order()
         response = rpc.MemberListResponse(members=[_message(member) for member in members])
         return self._node.header(0) + response.SerializeToString()
 

@@ -24,6 +24,7 @@ from pykvd.version import API_VERSION, STORAGE_VERSION
 SNAPSHOT_CHUNK = 32 * 1024
 
 _VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.\d+)?(?:[-+].*)?")
+_ALARM_NAMES = {number: name for name, number in rpc.AlarmType.items()}
 _log = get_logger("maintenance")
 
 
@@ -71,7 +72,7 @@ class MaintenanceService:
             raftAppliedIndex=node.committer.index,
             errors=self._errors(),
             dbSizeInUse=self._backend.size_in_use,
-            isLearner=node.applier.members[node.member_id].is_learner,
+            isLearner=node.is_learner,
             storageVersion=STORAGE_VERSION,
             dbSizeQuota=max(0, self._quota.limit),
             downgradeInfo=rpc.DowngradeInfo(),
@@ -81,7 +82,7 @@ class MaintenanceService:
     def _errors(self) -> list[str]:
         errors = [] if self._node.leader else [Failure.NO_LEADER.text]
         for member, kind in sorted(self._node.applier.alarms):
-            errors.append(f"memberID:{member} alarm:{rpc.AlarmType.Name(kind)} ")
+            errors.append(f"memberID:{member} alarm:{_ALARM_NAMES.get(kind, kind)} ")
         return errors
 
     def defragment(self, call: Call, _payload: bytes) -> None:

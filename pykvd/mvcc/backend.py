@@ -196,9 +196,24 @@ class Backend:
 
     async def defragment(self) -> None:
         """Rewrite the data file without its free pages, then switch to the new one."""
+        await self._replace(lambda environment, path: environment.copy_to(path), lambda: None)
 
+    async def install(self, file: Path) -> None:
+        """Switch to a data file from elsewhere; all that is pending or cached is dropped."""
+
+        def forget() -> None:
+            self._recent.clear()
+            self._committed.clear()
+            self._committed_bytes = 0
+            self._pending = Batch()
+
+        await self._replace(lambda environment, path: environment.adopt(file, path), forget)
+
+    async def _replace(
+        self, fill: Callable[[Environment, Path], None], switched: Callable[[], None]
+    ) -> None:
         def work(environment: Environment) -> None:
-            successor = environment.compacted_successor()
+            successor = environment.successor(lambda path: fill(environment, path))
             self._post(lambda: switch(successor))
             if self._switched.get():
                 environment.remove()
@@ -210,6 +225,7 @@ class Backend:
             # On the loop thread, the only one that reads outside of jobs.
             self._environment = successor
             self._sizes = successor.sizes()
+            switched()
             self._switched.put(True)
 
         await self.read(work)

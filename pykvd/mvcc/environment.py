@@ -7,14 +7,14 @@ whatever else is found at start is a leftover.
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import lmdb
 
 from pykvd.mvcc.record import ID_BYTES
 
-TABLES = ("kv", "meta", "lease", "alarm", "member")
+TABLES = ("kv", "meta", "lease", "alarm", "member", "removed")
 #: putmulti holds the interpreter lock: a slice is about a quarter of a millisecond.
 PUT_SLICE = 200
 #: Address space, not memory: LMDB maps the file and grows it as needed.
@@ -136,13 +136,21 @@ class Environment:
             os.fsync(file.fileno())
         fsync_directory(path)
 
-    def compacted_successor(self) -> "Environment":
-        """Copy into the next sequence number, switch to it on disk and open it."""
+    def adopt(self, file: Path, path: Path) -> None:
+        """Move a data file from elsewhere on this disk into the new directory `path`, synced."""
+        path.mkdir()
+        file.rename(path / "data.mdb")
+        with (path / "data.mdb").open("rb") as moved:
+            os.fsync(moved.fileno())
+        fsync_directory(path)
+
+    def successor(self, fill: Callable[[Path], None]) -> "Environment":
+        """Have the next sequence number filled, switch to it on disk and open it."""
         parent = self.path.parent
         target = parent / str(int(self.path.name) + 1)
         temporary = parent / f"{target.name}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
-        self.copy_to(temporary)
+        fill(temporary)
         successor = Environment(temporary, sync=self._env.flags()["sync"])
         try:
             temporary.rename(target)

@@ -74,7 +74,9 @@ class Store:
         self._events: list[Event] = []
 
     def load(self) -> None:
-        """Fill the index from the backend's committed records."""
+        """Fill the index from the backend's committed records, whatever it held before."""
+        self.index = Index()
+        self.lease_of.clear()
         self.index.load(self._records())
         for key, value in self.backend.table("meta"):
             if key == COMPACT_KEY:

@@ -9,7 +9,7 @@ from struct import Struct
 
 from google.protobuf.message import Message
 
-from pykvd.cluster.membership import Member
+from pykvd.cluster.membership import Member, MemberChange, Membership
 from pykvd.errors import Failure
 from pykvd.lease.lessor import MAX_TTL, Lessor
 from pykvd.mvcc.errors import CompactedError, FutureRevisionError
@@ -40,12 +40,13 @@ class Applier:
         header: HeaderEncoder,
         *,
         min_lease_ttl: int,
+        max_learners: int = 1,
         clock: Callable[[], float],
     ) -> None:
         self.store = store
         self.lessor = Lessor()
         self.alarms: set[tuple[int, int]] = set()
-        self.members: dict[int, Member] = {}
+        self.membership = Membership(max_learners)
         self.header = header
         self.notify: Callable[[int, list[Event]], None] = lambda _revision, _events: None
         self.compacted: Callable[[], None] = lambda: None
@@ -67,8 +68,11 @@ class Applier:
         }
 
     def load(self) -> None:
-        """Fill leases, alarms and members from the store's tables; the store is loaded."""
+        """Fill leases, alarms and members from the tables of a store that is loaded."""
         backend = self.store.backend
+        self.lessor.leases.clear()
+        self.alarms.clear()
+        self.membership.members.clear()
         for key, value in backend.table("lease"):
             ttl, remaining = _LEASE.unpack(value)
             self.lessor.grant(_ID.unpack(key)[0], ttl, 0.0, remaining)
@@ -80,7 +84,10 @@ class Applier:
         self._alarms_changed()
         for _, value in backend.table("member"):
             member = Member.decode(value)
-            self.members[member.id] = member
+            self.membership.members[member.id] = member
+        self.membership.removed = {
+            int.from_bytes(key, "big") for key, _ in backend.table("removed")
+        }
 
     def apply(self, command: Command, request: Message) -> bytes:
         """Run one command; returns the serialized response. Raises RpcError."""
@@ -202,13 +209,26 @@ class Applier:
         self._corrupt = rpc.CORRUPT in kinds
 
     def _publish(self, request: rpc.Member) -> bytes:
-        member = self.members.get(request.ID)
-        if member is None:
-            return b""
-        self.set_member(member.published(request.name, request.clientURLs))
+        member = self.membership.members.get(request.ID)
+        if member is not None:
+            member = member.published(request.name, request.clientURLs)
+            self.membership.members[member.id] = member
+            self._save_member(member)
         return b""
 
-    def set_member(self, member: Member) -> None:
-        """Add or replace a member."""
-        self.members[member.id] = member
+    def change_member(self, change: MemberChange) -> Failure | None:
+        """Make a membership change, or say why it cannot be made now."""
+        refusal = self.membership.refusal(change)
+        if refusal is not None:
+            return refusal
+        member = self.membership.apply(change)
+        if member is not None:
+            self._save_member(member)
+            return None
+        key = change.member.id.to_bytes(8, "big")
+        self.store.backend.set("member", key, None)
+        self.store.backend.set("removed", key, b"")
+        return None
+
+    def _save_member(self, member: Member) -> None:
         self.store.backend.set("member", member.id.to_bytes(8, "big"), member.encode())

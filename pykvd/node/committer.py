@@ -65,6 +65,11 @@ class Committer:
         if self._wanted or self._waiters:
             self._commit()
 
+    def installed(self, index: int, term: int) -> None:
+        """The store was replaced by another member's, which is at this entry."""
+        self.stop()
+        self.index, self._term, self._marked = index, term, index
+
     async def flush(self) -> None:
         """Wait until everything applied so far is in the store's file."""
         future = asyncio.get_running_loop().create_future()

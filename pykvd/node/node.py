@@ -4,10 +4,13 @@ All of it runs on the event loop; the log and the store each have a thread that 
 work and posts completions back. The life of a command:
 
 1. `propose` collects everything of one turn of the loop; `_flush` makes it one raft entry.
-2. `_process` takes what Raft has ready: entries go to the log's thread.
-3. When they are durable, `_persisted` tells Raft, which commits.
-4. `_apply` runs the commands in order, answers their callers and feeds the watches; the
+2. The `RaftDriver` gives the entry to the log's thread and to the other members.
+3. When a majority has it on disk, Raft commits it.
+4. `apply` runs the commands in order, answers their callers and feeds the watches; the
    `Committer` hands the changes to the store's thread now and then.
+
+On a follower the entry travels to the leader and comes back committed: the same steps, and the
+member that made it answers.
 
 While entries are being synced, proposals wait and form the next entry: under load the batches
 grow, and neither syncs nor entries are made per request.
@@ -16,27 +19,44 @@ grow, and neither syncs nor entries are made per request.
 import asyncio
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import NamedTuple
 
 from google.protobuf.message import Message
 
-from pykvd import wal as wal_records
+from pykvd.cluster.membership import Action, Member, MemberChange
 from pykvd.errors import Code, Failure, RpcError
 from pykvd.logs import get_logger
 from pykvd.node.apply import Applier
 from pykvd.node.commands import BatchId, Command, decode_batch_id, decode_commands, encode_batch
 from pykvd.node.committer import Committer
+from pykvd.node.driver import LogWriter, RaftDriver
 from pykvd.node.header import HeaderEncoder
 from pykvd.node.leases import CHECKPOINT_INTERVAL, EXPIRY_INTERVAL, LeaseKeeper
+from pykvd.node.network import Network
 from pykvd.node.reads import ReadQueue
 from pykvd.node.responder import FutureResponder, Responder
-from pykvd.node.storage import Storage
+from pykvd.node.shipper import SnapshotShipper
+from pykvd.node.storage import CONF_STATE_KEY, Storage
 from pykvd.node.sweeper import Sweeper
 from pykvd.pb import rpc_pb2 as rpc
-from pykvd.raft import Entry, EntryKind, ProposalDropped, RaftConfig, RawNode, Ready, Role
+from pykvd.raft import (
+    ConfChange,
+    ConfChangeKind,
+    ConfChangeSingle,
+    Entry,
+    EntryKind,
+    ProposalDropped,
+    RaftConfig,
+    RawNode,
+    ReadState,
+    Role,
+    Snapshot,
+    SoftState,
+)
+from pykvd.raft import Message as RaftMessage
 from pykvd.wal import Wal, WalWriter
 from pykvd.watch.hub import Hub
 
@@ -50,19 +70,6 @@ ENVELOPE_BYTES = 18
 GRPC_OVERHEAD_BYTES = 512 * 1024
 
 _log = get_logger("node")
-
-
-class LogWriter(Protocol):
-    """What the node needs of `WalWriter`."""
-
-    def submit(self, records: Sequence[wal_records.Record], done: Callable[[], None]) -> None:
-        """Make the records durable in order, then call `done`, on any thread."""
-
-    def release(self, index: int) -> None:
-        """Delete what lies before the last snapshot mark at or below `index`."""
-
-    def stop(self) -> None:
-        """Finish what was submitted and close."""
 
 
 class Proposal(NamedTuple):
@@ -87,8 +94,11 @@ class NodeConfig:
     snapshot_count: int
     batch_interval: float
     batch_limit: int
+    snapshot_catchup: int
     compaction_batch: int
     compaction_pause: float
+    max_learners: int
+    strict_reconfig: bool
 
     @property
     def request_timeout(self) -> float:
@@ -102,14 +112,20 @@ class NodeConfig:
 
 
 class Node:
-    """One running member. `on_failure` is called once when it cannot go on (a failed sync)."""
+    """One running member.
+
+    `network` reaches the other members; a cluster of one does without. `on_failure` is called once
+    when the member cannot go on (a failed sync), `on_removed` when it is no member any more.
+    """
 
     def __init__(
         self,
         config: NodeConfig,
         storage: Storage,
         *,
+        network: Network | None = None,
         on_failure: Callable[[BaseException], None],
+        on_removed: Callable[[], None] = lambda: None,
         log_writer: Callable[[Wal, Callable[[BaseException], None]], LogWriter] = WalWriter,
     ) -> None:
         self.config = config
@@ -121,12 +137,19 @@ class Node:
         self.header.set_term(storage.hard_state.term)
         self._loop = asyncio.get_running_loop()
         self._on_failure = on_failure
+        self._on_removed = on_removed
         self._storage = storage
+        self._network = network
         self.applier = Applier(
-            self.store, self.header, min_lease_ttl=config.min_lease_ttl, clock=self._loop.time
+            self.store,
+            self.header,
+            min_lease_ttl=config.min_lease_ttl,
+            max_learners=config.max_learners,
+            clock=self._loop.time,
         )
         self.applier.load()
         self.lessor = self.applier.lessor
+        self.membership = self.applier.membership
         self.hub = Hub(
             self.store,
             header=self.header,
@@ -134,16 +157,20 @@ class Node:
             fragment_bytes=config.max_request_bytes + GRPC_OVERHEAD_BYTES,
         )
         self.raft = _make_raft(config, storage)
-        self._reads = ReadQueue(self.raft)
-        self._wal = log_writer(storage.wal, self.post_failure)
+        self._alone = storage.conf_state.members() == (self.member_id,)
+        self._log = log_writer(storage.wal, self.post_failure)
         storage.backend.on_failure = self.post_failure
+        self._driver = RaftDriver(self.raft, self._log, self)
+        self._reads = ReadQueue(self.raft, self._driver.process)
         self.committer = Committer(
             storage.backend,
             storage.applied,
             interval=config.batch_interval,
             limit=config.batch_limit,
             snapshot_count=config.snapshot_count,
-            advanced=self._release_log,
+            advanced=lambda index, term: self._driver.release(
+                index, term, 0 if self._alone else config.snapshot_catchup
+            ),
         )
         self.sweeper = Sweeper(
             self.store,
@@ -159,33 +186,50 @@ class Node:
         self._batch: list[Proposal] = []
         self._batch_deadline = 0.0
         self._flush_armed = False
-        self._in_flight = 0
-        self._unsaved: list[wal_records.Record] = []
-        self._unconfirmed: deque[tuple[int, bool]] = deque()
         self._waiting: dict[int, tuple[float, list[Proposal]]] = {}
+        self._changes: dict[int, Responder] = {}
+        self._shipper = SnapshotShipper(storage, self.committer)
         self._timers: list[asyncio.TimerHandle] = []
 
     # Start and stop
 
     async def start(self) -> None:
         """Become ready to serve: lead or follow, with everything in the log applied."""
+        for member in self.membership.in_order():
+            self._reach(member)
         self._every(self.config.heartbeat_interval, self._tick)
         self._every(EXPIRY_INTERVAL, self._keeper.expire)
         self._every(CHECKPOINT_INTERVAL, self._keeper.checkpoint)
         if self.store.compact_revision >= 0 and self.store.index.past:
             self.sweeper.start()
-        self.raft.campaign()
-        self._process()
+        if self._alone:
+            self.raft.campaign()
+        self._driver.process()
+        await self._publish()
+
+    async def _publish(self) -> None:
+        """Tell the cluster our name and client URLs, until it has heard."""
         member = rpc.Member(
             ID=self.member_id, name=self.config.name, clientURLs=self.config.client_urls
         )
-        await self.execute(Command.PUBLISH, member)
+        while True:
+            try:
+                await self.execute(Command.PUBLISH, member)
+                break
+            except RpcError as error:
+                if self._stopping:
+                    raise
+                _log.warn("failed to publish local member to cluster", error=error.message)
         _log.info(
             "published local member to cluster through raft",
             local_member_id=f"{self.member_id:x}",
             cluster_id=f"{self.cluster_id:x}",
             publish_timeout=f"{self.config.request_timeout:g}s",
         )
+
+    def _reach(self, member: Member) -> None:
+        if self._network and member.id != self.member_id:
+            self._network.set_peer(member.id, member.peer_urls)
 
     def _every(self, seconds: float, work: Callable[[], None]) -> None:
         def fire() -> None:
@@ -196,19 +240,43 @@ class Node:
         self._timers.append(self._loop.call_later(seconds, fire))
 
     async def stop(self) -> None:
-        """Finish what was proposed, record leases, write everything, close."""
+        """Hand leadership over, or finish what was proposed; write everything, close."""
         if not self._stopping:
-            # Applied behind all that was proposed before it.
-            await self.execute(Command.LEASE_CHECKPOINT, self._keeper.last_checkpoint())
+            try:
+                await self._hand_over()
+            except RpcError as error:
+                _log.warn("stopping without a clean hand-over", error=error.message)
             self._stopping = True
             self.sweeper.stop()
             await self.committer.flush()
         self.close()
 
+    async def _hand_over(self) -> None:
+        if not self.is_leader:
+            return
+        # Applied behind all that was proposed before it.
+        await self.execute(Command.LEASE_CHECKPOINT, self._keeper.last_checkpoint())
+        if not self._alone:
+            target = self._best_successor()
+            if target:
+                await self.move_leader(target)
+
+    def _best_successor(self) -> int:
+        """The other voter that has most of the log, or 0 when none is active."""
+        status = self.raft.status()
+        voters = [
+            (progress.match, node)
+            for node, progress in status.progress.items()
+            if node != self.member_id
+            and node in status.conf_state.voters
+            and progress.recent_active
+        ]
+        return max(voters, default=(0, 0))[1]
+
     def close(self) -> None:
         """Stop the threads and close the files; what is not in the store is in the log."""
         self._halt()
-        self._wal.stop()
+        self._log.stop()
         self._storage.backend.close()
         self._storage.lock.release()
 
@@ -226,15 +294,20 @@ class Node:
 
     def _halt(self) -> None:
         self._stopping = True
+        self._driver.stop()
         for timer in self._timers:
             timer.cancel()
         self.committer.stop()
         self.sweeper.stop()
+        self._shipper.stop()
         self._reads.fail_all(Failure.STOPPED)
         waiting = [each for _, batch in self._waiting.values() for each in batch]
         waiting += self._batch
         self._waiting, self._batch = {}, []
         _fail(waiting, Failure.STOPPED.code, Failure.STOPPED.text)
+        for responder in self._changes.values():
+            responder.fail(Failure.STOPPED.code, Failure.STOPPED.text)
+        self._changes.clear()
 
     # Reads
 
@@ -244,19 +317,24 @@ class Node:
         return self.leader == self.member_id
 
     @property
+    def is_learner(self) -> bool:
+        """Whether this member only listens."""
+        member = self.membership.members.get(self.member_id)
+        return member is not None and member.is_learner
+
+    @property
     def can_read(self) -> bool:
         """Whether local state is linearizable at once: the only voter has applied all it answered.
 
         A cluster of several needs a ReadIndex round instead (thesis 6.4).
         """
-        return self.leader == self.member_id and not self._stopping
+        return self._alone and self.leader == self.member_id and not self._stopping
 
     def read_later(self, responder: Responder, read: Callable[[], bytes]) -> None:
         """Answer a linearizable read once local state is recent enough (thesis 6.4)."""
         if self._stopping:
             raise Failure.STOPPED.error()
         self._reads.add(self._deadline(), responder, read)
-        self._process()
 
     async def read_barrier(self) -> None:
         """Wait until local state is linearizable. Raises RpcError."""
@@ -295,7 +373,7 @@ class Node:
 
     def _flush(self) -> None:
         self._flush_armed = False
-        if not self._batch or self._in_flight >= MAX_IN_FLIGHT or not self.leader:
+        if not self._batch or self._driver.in_flight >= MAX_IN_FLIGHT or not self.leader:
             return
         batch, self._batch = self._batch, []
         self._sequence += 1
@@ -307,18 +385,122 @@ class Node:
             self._batch = batch + self._batch
             return
         self._waiting[self._sequence] = (self._deadline(), batch)
-        self._process()
+        self._driver.process()
 
     def _deadline(self) -> float:
         return self._loop.time() + self.config.request_timeout
 
-    # Raft
+    async def change_member(self, action: Action, member: Member) -> None:
+        """Change the membership through the log. Raises RpcError.
+
+        While an earlier change is not applied yet, this one waits for it.
+        """
+        self._sequence += 1
+        change = MemberChange(action, member, self.member_id, self._sequence)
+        responder = self._changes[self._sequence] = FutureResponder()
+        deadline = self._deadline()
+        proposal = ConfChange((_raft_change(change),), context=change.encode())
+        while not responder.future.done():
+            try:
+                self.raft.propose_conf_change(proposal)
+            except ProposalDropped:
+                if self._loop.time() > deadline:
+                    del self._changes[change.sequence]
+                    raise Failure.TIMEOUT.error() from None
+                await asyncio.sleep(self.config.heartbeat_interval)
+                continue
+            self._driver.process()
+            break
+        try:
+            async with asyncio.timeout_at(deadline):
+                await responder.future
+        except TimeoutError:
+            raise Failure.TIMEOUT.error() from None
+        finally:
+            self._changes.pop(change.sequence, None)
+
+    async def move_leader(self, target: int) -> None:
+        """Hand leadership to another voter and wait until it leads. Raises RpcError."""
+        if not self.is_leader:
+            raise Failure.NOT_LEADER.error()
+        if target not in self.raft.status().conf_state.voters:
+            raise Failure.BAD_TRANSFEREE.error()
+        if target == self.member_id:
+            return
+        self.raft.transfer_leader(target)
+        self._driver.process()
+        deadline = self._deadline()
+        while self.leader != target:
+            if self._loop.time() > deadline:
+                raise Failure.TRANSFER_TIMEOUT.error()
+            await asyncio.sleep(self.config.heartbeat_interval / 10)
+
+    # The network
+
+    def receive(self, messages: Sequence[RaftMessage]) -> None:
+        """Take messages of another member."""
+        if self._stopping:
+            return
+        for message in messages:
+            self.raft.step(message)
+        self._driver.process()
+
+    def unreachable(self, peer_id: int) -> None:
+        """Messages to a member were probably lost."""
+        self.raft.report_unreachable(peer_id)
+
+    def snapshot_sent(self, peer_id: int, ok: bool) -> None:
+        """A snapshot has arrived, or will not."""
+        self.raft.report_snapshot(peer_id, ok)
+        self._driver.process()
+
+    async def snapshot_received(self, message: RaftMessage, path: Path) -> None:
+        """Take a snapshot whose file has arrived."""
+        self._shipper.received(message, path)
+        self.receive([message])
+
+    def send(self, messages: Sequence[RaftMessage]) -> None:
+        """Send messages without files (Owner)."""
+        if self._network:
+            self._network.send(messages)
+
+    def send_snapshot(self, message: RaftMessage) -> None:
+        """Send the present state (Owner)."""
+        if self._network:
+            self._shipper.send(message, self._network)
+
+    async def install(self, snapshot: Snapshot) -> None:
+        """Replace the state by the received one (Owner)."""
+        await self._shipper.install(snapshot)
+        seen = self.store.revision
+        self.store.load()
+        self.applier.load()
+        self.hub.resync(seen)
+        self._alone = snapshot.conf_state.members() == (self.member_id,)
+        for member in self.membership.in_order():
+            self._reach(member)
+        if self.lessor.primary:
+            self.lessor.demote()
+
+    async def ask_leader(self, kind: str, payload: bytes) -> bytes:
+        """Ask the leader what only it knows; waits for one. Raises RpcError."""
+        deadline = self._deadline()
+        while not self.leader:
+            if self._loop.time() > deadline:
+                raise Failure.NO_LEADER.error()
+            await asyncio.sleep(self.config.heartbeat_interval)
+        if not self._network:
+            raise Failure.NO_LEADER.error()
+        left = deadline - self._loop.time()
+        return await self._network.call(self.leader, kind, payload, left)
+
+    # What Raft decides (Owner)
 
     def _tick(self) -> None:
         self.raft.tick()
-        self._process()
+        self._driver.process()
         now = self._loop.time()
-        self._reads.expire(now)
+        self._reads.tick(now)
         late = [number for number, (deadline, _) in self._waiting.items() if deadline < now]
         for number in late:
             _fail(self._waiting.pop(number)[1], Failure.TIMEOUT.code, Failure.TIMEOUT.text)
@@ -328,82 +510,36 @@ class Node:
             _fail(self._batch, Code.DEADLINE_EXCEEDED, "context deadline exceeded")
             self._batch = []
 
-    def _process(self) -> None:
-        while self.raft.has_ready():
-            ready = self.raft.ready()
-            if ready.soft_state:
-                self._leadership(ready.soft_state.leader, ready.soft_state.role)
-            self._save(ready)
-            if ready.committed_entries:
-                self._apply(ready.committed_entries)
-            if ready.read_states:
-                self._reads.confirm(ready.read_states)
-        self.hub.flush()
-        self._reads.answer(self.committer.index)
+    def term_changed(self, term: int) -> None:
+        """A new term has begun."""
+        self.header.set_term(term)
 
-    def _save(self, ready: Ready) -> None:
-        if ready.hard_state:
-            state = ready.hard_state
-            self.header.set_term(state.term)
-            self._unsaved = [wal_records.HardState(state.term, state.vote, state.commit)]
-        self._unconfirmed.append((ready.number, ready.must_sync))
-        if not ready.must_sync:
-            # A commit index may be lost: it is written with the next entries.
-            self._confirm(0)
-            return
-        entries = [
-            wal_records.Entry(entry.term, entry.index, entry.kind, entry.data)
-            for entry in ready.entries
-        ]
-        records, self._unsaved = [*self._unsaved, *entries], []
-        number = ready.number
-
-        def durable() -> None:
-            self._loop.call_soon_threadsafe(self._persisted, number)
-
-        self._in_flight += 1
-        self._wal.submit(records, durable)
-
-    def _persisted(self, number: int) -> None:
-        self._in_flight -= 1
-        if self._stopping:
-            return
-        self._confirm(number)
-        self._process()
-        self._flush()
-
-    def _confirm(self, durable: int) -> None:
-        """Tell Raft what is durable: Readys up to `durable`, and those behind without a sync.
-
-        One that needs no sync still has to wait for those before it that do.
-        """
-        confirmed = 0
-        while self._unconfirmed:
-            number, synced = self._unconfirmed[0]
-            if synced and number > durable:
-                break
-            self._unconfirmed.popleft()
-            confirmed = number
-        if confirmed:
-            self.raft.persisted(confirmed)
-
-    def _leadership(self, leader: int, role: Role) -> None:
-        self.leader = leader
-        if role is Role.LEADER and not self.lessor.primary:
+    def role_changed(self, state: SoftState) -> None:
+        """Only the leader keeps the clocks of leases."""
+        self.leader = state.leader
+        if state.role is Role.LEADER and not self.lessor.primary:
             self.lessor.promote(self._loop.time(), self.config.election_timeout)
-        elif role is not Role.LEADER and self.lessor.primary:
+        elif state.role is not Role.LEADER and self.lessor.primary:
             self.lessor.demote()
 
-    def _release_log(self, index: int, term: int) -> None:
-        self._wal.submit([wal_records.Snapshot(index, term)], lambda: None)
-        self._wal.release(index)
-        self.raft.compact(index)
+    def reads_confirmed(self, states: Sequence[ReadState]) -> None:
+        """Reads may run once their index is applied."""
+        self._reads.confirm(states)
 
-    # Apply
+    def turn_done(self) -> None:
+        """Everything is applied: tell the watchers, run the reads, go on with proposals."""
+        self.hub.flush()
+        self._reads.answer(self.committer.index)
+        if self._batch and not self._flush_armed:
+            self._flush_armed = True
+            self._loop.call_soon(self._flush)
 
-    def _apply(self, entries: Sequence[Entry]) -> None:
+    def apply(self, entries: Sequence[Entry]) -> None:
+        """Apply committed entries."""
         for entry in entries:
-            if entry.kind is EntryKind.NORMAL and entry.data:
+            if entry.kind is EntryKind.CONF_CHANGE:
+                self._apply_change(ConfChange.decode(entry.data))
+            elif entry.data:
                 self._apply_batch(entry.data)
         self.raft.applied_to(entries[-1].index)
         self.committer.applied(entries[-1].index, entries[-1].term)
@@ -427,6 +563,56 @@ class Node:
             else:
                 responder.reply(response)
 
+    def _apply_change(self, raft_change: ConfChange) -> None:
+        change = MemberChange.decode(raft_change.context) if raft_change.context else None
+        refusal = self.applier.change_member(change) if change else None
+        state = self.raft.apply_conf_change(ConfChange() if refusal else raft_change)
+        self._storage.backend.set("meta", CONF_STATE_KEY, state.encode())
+        self._alone = state.members() == (self.member_id,)
+        if change is None:
+            return
+        if refusal is None:
+            self._follow_change(change)
+        responder = self._changes.pop(change.sequence, None)
+        if responder is None or change.origin != self.member_id:
+            return
+        if refusal:
+            responder.fail(refusal.code, refusal.text)
+        else:
+            responder.reply(b"")
+
+    def _follow_change(self, change: MemberChange) -> None:
+        member = self.membership.members.get(change.member.id)
+        _log.info(
+            "applied a membership change",
+            action=change.action.name.lower(),
+            member_id=f"{change.member.id:x}",
+            peer_urls=change.member.peer_urls,
+        )
+        if member is not None:
+            self._reach(member)
+        elif change.member.id == self.member_id:
+            _log.warn("this member has been removed from the cluster")
+            self._on_removed()
+        elif self._network:
+            self._network.removed.add(change.member.id)
+            self._network.remove_peer(change.member.id)
+
+
+_RAFT_CHANGES = {
+    Action.REMOVE: ConfChangeKind.REMOVE,
+    Action.UPDATE: ConfChangeKind.UPDATE,
+    Action.PROMOTE: ConfChangeKind.ADD_VOTER,
+}
+
+
+def _raft_change(change: MemberChange) -> ConfChangeSingle:
+    kind = _RAFT_CHANGES.get(change.action)
+    if kind is None:
+        learner = change.member.is_learner
+        kind = ConfChangeKind.ADD_LEARNER if learner else ConfChangeKind.ADD_VOTER
+    return ConfChangeSingle(kind, change.member.id)
+
 
 def _fail(proposals: Sequence[Proposal], code: int, text: str) -> None:
     for proposal in proposals:
@@ -434,20 +620,19 @@ def _fail(proposals: Sequence[Proposal], code: int, text: str) -> None:
 
 
 def _make_raft(config: NodeConfig, storage: Storage) -> RawNode:
-    index, term = storage.applied
     entries = [
         Entry(entry.term, entry.index, EntryKind(entry.kind), entry.data)
         for entry in storage.replay.entries
-        if entry.index > index
     ]
     ticks = max(2, round(config.election_timeout / config.heartbeat_interval))
+    mark = storage.replay.snapshot
     return RawNode(
         RaftConfig(id=storage.identity.member_id, election_ticks=ticks, pre_vote=config.pre_vote),
         hard_state=storage.hard_state,
         conf_state=storage.conf_state,
-        snapshot_id=(index, term),
+        snapshot_id=(mark.index, mark.term),
         entries=entries,
-        applied=index,
+        applied=storage.applied[0],
         rng=random.Random(),
         logger=_RaftLog(),
     )

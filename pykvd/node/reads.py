@@ -1,29 +1,52 @@
 """Linearizable reads: they wait for a ReadIndex round and for local state to catch up."""
 
+import asyncio
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from pykvd.errors import Failure, RpcError
 from pykvd.node.responder import Responder
 from pykvd.raft import ProposalDropped, RawNode, ReadState
 
 
-class ReadQueue:
-    """Reads on their way (Raft thesis 6.4). All reads of a turn share one round of Raft's."""
+class _Read(NamedTuple):
+    deadline: float
+    responder: Responder
+    read: Callable[[], bytes]
 
-    def __init__(self, raft: RawNode) -> None:
+
+class ReadQueue:
+    """Reads on their way (Raft thesis 6.4). Those of one turn of the loop share one question.
+
+    `process` hands Raft's messages over after the question is put.
+    """
+
+    def __init__(self, raft: RawNode, process: Callable[[], None]) -> None:
         self._raft = raft
+        self._process = process
+        self._loop = asyncio.get_running_loop()
         self._context = 0
-        self._waiting: dict[int, tuple[float, Responder, Callable[[], bytes]]] = {}
+        self._gathering: list[_Read] = []
+        self._waiting: dict[int, list[_Read]] = {}
         self._confirmed: list[ReadState] = []
 
     def add(self, deadline: float, responder: Responder, read: Callable[[], bytes]) -> None:
-        """Ask for a read index; raises RpcError when there is no leader to give one."""
-        self._context += 1
+        """Answer `responder` with `read()` once it is linearizable, or fail it at the deadline."""
+        if not self._gathering:
+            self._loop.call_soon(self._ask)
+        self._gathering.append(_Read(deadline, responder, read))
+
+    def _ask(self) -> None:
+        """Put the question; without a leader the reads go on gathering."""
+        if not self._gathering:
+            return
         try:
-            self._raft.read_index(self._context.to_bytes(8, "big"))
+            self._raft.read_index((self._context + 1).to_bytes(8, "big"))
         except ProposalDropped:
-            raise Failure.NO_LEADER.error() from None
-        self._waiting[self._context] = (deadline, responder, read)
+            return
+        self._context += 1
+        self._waiting[self._context], self._gathering = self._gathering, []
+        self._process()
 
     def confirm(self, states: Sequence[ReadState]) -> None:
         """Raft's answers: each read may run once its index is applied."""
@@ -31,32 +54,45 @@ class ReadQueue:
 
     def answer(self, applied: int) -> None:
         """Run the reads that local state is recent enough for."""
+        if not self._confirmed:
+            return
         states, self._confirmed = self._confirmed, []
         for state in states:
             if state.index > applied:
                 self._confirmed.append(state)
                 continue
-            found = self._waiting.pop(int.from_bytes(state.context, "big"), None)
-            if found:
-                self._run(found[1], found[2])
+            for read in self._waiting.pop(int.from_bytes(state.context, "big"), ()):
+                _run(read)
 
-    def _run(self, responder: Responder, read: Callable[[], bytes]) -> None:
-        try:
-            responder.reply(read())
-        except RpcError as error:
-            responder.fail(error.code, error.message)
-
-    def expire(self, now: float) -> None:
-        """Fail the reads whose time is over."""
-        late = [context for context, (deadline, *_) in self._waiting.items() if deadline < now]
-        for context in late:
-            self._fail(context, Failure.TIMEOUT)
+    def tick(self, now: float) -> None:
+        """Fail the reads whose time is over; ask again for those that had no leader."""
+        self._gathering = _expire(self._gathering, now)
+        for context, reads in list(self._waiting.items()):
+            left = self._waiting[context] = _expire(reads, now)
+            if not left:
+                del self._waiting[context]
+        self._ask()
 
     def fail_all(self, failure: Failure) -> None:
         """Fail all reads."""
-        for context in list(self._waiting):
-            self._fail(context, failure)
+        reads = [read for waiting in self._waiting.values() for read in waiting]
+        reads += self._gathering
+        self._waiting, self._gathering = {}, []
+        for read in reads:
+            read.responder.fail(failure.code, failure.text)
 
-    def _fail(self, context: int, failure: Failure) -> None:
-        _, responder, _ = self._waiting.pop(context)
-        responder.fail(failure.code, failure.text)
+
+def _run(read: _Read) -> None:
+    try:
+        response = read.read()
+    except RpcError as error:
+        read.responder.fail(error.code, error.message)
+    else:
+        read.responder.reply(response)
+
+
+def _expire(reads: list[_Read], now: float) -> list[_Read]:
+    for read in reads:
+        if read.deadline < now:
+            read.responder.fail(Failure.TIMEOUT.code, Failure.TIMEOUT.text)
+    return [read for read in reads if read.deadline >= now]

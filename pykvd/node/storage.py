@@ -64,6 +64,8 @@ class Storage:
     hard_state: HardState
     applied: tuple[int, int]
     fresh: bool
+    scratch: Path
+    """A directory for temporary files, on the same disk."""
 
 
 def open_storage(
@@ -106,8 +108,10 @@ def open_storage(
         applied_index, applied_term = APPLIED.unpack(meta[APPLIED_KEY])
         if applied_index > replay.last_index:
             # A crash came between an installed snapshot and its mark in the log.
-            wal.append([Snapshot(applied_index, applied_term)])
+            mark = Snapshot(applied_index, applied_term)
+            wal.append([mark])
             wal.sync()
+            replay.feed(mark)
         state = replay.hard_state
         undo.pop_all()
     return Storage(
@@ -121,7 +125,19 @@ def open_storage(
         hard_state=HardState(state.term, state.vote, state.commit) if state else HardState(),
         applied=(applied_index, applied_term),
         fresh=fresh,
+        scratch=member_dir,
     )
+
+
+def read_state(directory: Path) -> tuple[tuple[int, int], ConfState]:
+    """What a copy of a store says of itself: applied (index, term) and configuration."""
+    environment = Environment(directory, sync=False)
+    try:
+        meta = dict(environment.table("meta"))
+    finally:
+        environment.close()
+    index, term = APPLIED.unpack(meta[APPLIED_KEY])
+    return (index, term), ConfState.decode(meta[CONF_STATE_KEY])
 
 
 def _found(

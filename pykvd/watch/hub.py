@@ -90,6 +90,15 @@ class Hub:
             self._catching_up = True
             self._schedule(self.catch_up)
 
+    def resync(self, seen: int) -> None:
+        """The store, so far at revision `seen`, was replaced by a newer one: read on from there."""
+        for watcher in list(self._synced):
+            watcher.next = max(watcher.next, seen + 1)
+            self._synced.remove(watcher)
+            watcher.synced = False
+            self._lag(watcher)
+        self.wake()
+
     # Live events
 
     def notify(self, main: int, events: list[Event]) -> None:

@@ -64,7 +64,7 @@ def test_a_compacted_successor_is_the_newest_at_once(tmp_path: Path) -> None:
     environment = Environment.open_latest(tmp_path)
     write_one(environment, 5)
     (tmp_path / "2.tmp").mkdir()
-    successor = environment.compacted_successor()
+    successor = environment.successor(environment.copy_to)
     assert successor.path.name == "2"
     assert names(tmp_path) == {"1", "2"}
     assert successor.get(5) == b"value 5"
@@ -82,7 +82,7 @@ def test_a_copy_loses_free_pages_and_keeps_every_record(tmp_path: Path) -> None:
     environment.write([(number, bytes(3000)) for number in range(1, 1001)], [], {})
     environment.write([], range(1, 991), {})
     size, in_use = environment.sizes()
-    successor = environment.compacted_successor()
+    successor = environment.successor(environment.copy_to)
     new_size, new_in_use = successor.sizes()
     assert in_use < size / 5
     assert new_size < size / 5

@@ -17,7 +17,8 @@ from pykvd.mvcc.errors import CompactedError, FutureRevisionError
 from pykvd.mvcc.hash import hash_kv
 from pykvd.mvcc.index import FROM_KEY
 from pykvd.mvcc.record import MAIN_SHIFT, SUB_SHIFT, TOMBSTONE, parse
-from pykvd.mvcc.store import RangeResult
+from pykvd.mvcc.store import RangeResult, Store
+from pykvd.pb.kv_pb2 import KeyValue
 from pykvd.pb.rpc_pb2 import RangeRequest
 from tests.unit.mvcc.disk import Disk
 from tests.unit.mvcc.model import TARGETS, Change, Model
@@ -25,7 +26,7 @@ from tests.unit.mvcc.model import TARGETS, Change, Model
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEYS = (b"\x00", b"a", b"a\x00", b"a\xff", b"ab", b"abc", b"b", b"\xff", b"\xff\xff")
+KEYS = (b"\x00", b"a", b"a\x00", b"ab", b"b", b"\xff\xff")
 ENDS = (b"", b"", b"\x00", b"b", b"a\x00", b"ac", b"\xff", b"a", b"\xff\xff")
 LEASES = (0, 0, 7, 1 << 62, -1)
 keys = st.sampled_from(KEYS)
@@ -42,6 +43,7 @@ class Op(NamedTuple):
 
 
 ops = st.builds(Op, st.booleans(), keys, values, st.sampled_from(LEASES))
+histories = st.lists(st.lists(ops, min_size=1, max_size=4), min_size=1, max_size=6)
 small = st.integers(-1, 30)
 
 
@@ -83,6 +85,29 @@ def check_range(request: RangeRequest, found: RangeResult, model: Model, revisio
         assert kv == original
 
 
+class Paging:
+    """A Range that is read in pages while the store goes on changing."""
+
+    def __init__(self, request: RangeRequest, revision: int, model: Model) -> None:
+        self.request = request
+        self.revision = revision
+        self.expected = list(model.range(request, revision).candidates)
+        self.key: bytes | None = request.key
+
+    def read(self, store: Store, limit: int) -> None:
+        """Read and check one page."""
+        assert self.key is not None
+        kvs, self.key = store.page(self.request, self.key, self.revision, limit)
+        assert len(kvs) == min(limit, len(self.expected)) or self.key is None
+        for framed in kvs:
+            expected = self.expected.pop(0)
+            if self.request.keys_only:
+                expected = KeyValue.FromString(expected.SerializeToString())
+                expected.value = b""
+            assert parse(framed) == expected
+        assert self.key is not None or not self.expected
+
+
 class StoreMachine(RuleBasedStateMachine):
     """Every rule does the same to the store and to the model."""
 
@@ -92,10 +117,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.committed = self.model.copy()
         self.sweeping: Iterator[None] | None = None
         self.defragmenting: asyncio.Task[None] | None = None
+        self.paging: Paging | None = None
 
-    @initialize(recent_bytes=st.sampled_from((0, 500, 1 << 20)))
-    def open(self, recent_bytes: int) -> None:
+    @initialize(recent_bytes=st.sampled_from((0, 500, 1 << 20)), history=histories)
+    def open(self, recent_bytes: int, history: list[list[Op]]) -> None:
         self.disk = Disk(recent_bytes)
+        for changes in history:
+            self._write(changes, RangeRequest(key=b"a"))
 
     def teardown(self) -> None:
         if hasattr(self, "disk"):
@@ -105,8 +133,17 @@ class StoreMachine(RuleBasedStateMachine):
 
     # Writes and reads
 
-    @rule(changes=st.lists(ops, min_size=1, max_size=4), request=requests(), data=st.data())
-    def write(self, changes: list[Op], request: RangeRequest, data: st.DataObject) -> None:
+    @rule(history=histories, request=requests())
+    def write(self, history: list[list[Op]], request: RangeRequest) -> None:
+        for changes in history:
+            self._write(changes, request)
+
+    @rule(history=histories, request=requests())
+    def write_more(self, history: list[list[Op]], request: RangeRequest) -> None:
+        """A second chance for writes among the many other rules."""
+        self.write(history, request)
+
+    def _write(self, changes: list[Op], request: RangeRequest) -> None:
         store, model = self.disk.store, self.model
         main = store.begin()
         assert main == model.revision + 1
@@ -165,6 +202,24 @@ class StoreMachine(RuleBasedStateMachine):
         found = self.disk.backend.since(first << MAIN_SHIFT, limit)
         expected = [change for change in self.model.changes if change.main >= first][:limit]
         assert [_as_change(*record) for record in found] == expected
+
+    @rule(key=keys, end=st.sampled_from(ENDS), keys_only=st.booleans(), data=st.data())
+    def begin_paging(self, key: bytes, end: bytes, keys_only: bool, data: st.DataObject) -> None:
+        oldest = max(1, self.model.compacted)
+        revision = data.draw(st.integers(oldest, max(oldest, self.model.revision)))
+        request = RangeRequest(key=key, range_end=end, keys_only=keys_only)
+        self.paging = Paging(request, revision, self.model)
+        self.paging.read(self.disk.store, data.draw(st.integers(1, 3)))
+
+    @precondition(lambda self: self.paging)
+    @rule(limit=st.integers(1, 3))
+    def read_page(self, limit: int) -> None:
+        """Until the pinned revision is compacted, which the caller checks."""
+        assert self.paging
+        if self.paging.key is None or self.paging.revision < self.model.compacted:
+            self.paging = None
+        else:
+            self.paging.read(self.disk.store, limit)
 
     # Compaction
 
@@ -245,15 +300,17 @@ class StoreMachine(RuleBasedStateMachine):
         after = self.disk.store.index
         assert (after.live, after.past) == (before.live, before.past)
 
-    @rule()
-    def crash(self) -> None:
+    @rule(really=st.sampled_from((True, False, False)))
+    def crash(self, really: bool) -> None:
         """Only what was committed is found again."""
+        if not really:
+            return
         self._finish_defragmentation()
         self.disk.settle()
         self.disk.close()
         self.disk.open()
         self.model = self.committed.copy()
-        self.sweeping = None
+        self.sweeping = self.paging = None
 
     @rule(data=st.data())
     def hash(self, data: st.DataObject) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from google.protobuf.message import Message
 
-from pykvd.cluster.membership import Member
+from pykvd.cluster.membership import Action, Member, MemberChange
 from pykvd.errors import RpcError
 from pykvd.lease.lessor import MAX_TTL
 from pykvd.node.commands import Command
@@ -240,14 +240,14 @@ def test_compactions(machine: Machine) -> None:
 
 
 def test_a_member_publishes_its_name(machine: Machine) -> None:
-    machine.applier.set_member(Member(1, "", ("http://a:2380",)))
+    machine.applier.change_member(MemberChange(Action.ADD, Member(1, "", ("http://a:2380",)), 1, 1))
     request = rpc.Member(ID=1, name="n", clientURLs=["http://c:2379"])
     machine.applier.apply(Command.PUBLISH, request)
     machine.applier.apply(Command.PUBLISH, rpc.Member(ID=2, name="stranger"))
     machine.commit()
     machine.reload()
     published = Member(1, "n", ("http://a:2380",), ("http://c:2379",))
-    assert machine.applier.members == {1: published}
+    assert machine.applier.membership.members == {1: published}
 
 
 def test_a_checkpoint_is_kept(machine: Machine) -> None:

@@ -8,7 +8,7 @@ answers, the same tables, the same bytes.
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pykvd.cluster.membership import Member
+from pykvd.cluster.membership import Action, Member, MemberChange
 from pykvd.node.commands import Command
 from pykvd.pb import rpc_pb2 as rpc
 from tests.unit.node.histories import Entry, entries
@@ -34,7 +34,7 @@ def state(machine: Machine) -> dict[str, object]:
             for lease in applier.lessor.leases.values()
         },
         "alarms": applier.alarms,
-        "members": applier.members,
+        "members": applier.membership.members,
         "file": machine.disk.run(
             machine.disk.backend.read(lambda environment: list(environment.everything()))
         ),
@@ -42,7 +42,7 @@ def state(machine: Machine) -> dict[str, object]:
 
 
 def begin(machine: Machine) -> None:
-    machine.applier.set_member(Member(1, "", ("http://a:2380",)))
+    machine.applier.change_member(MemberChange(Action.ADD, Member(1, "", ("http://a:2380",)), 1, 1))
     machine.commit()
 
 

@@ -24,6 +24,9 @@ CONFIG = NodeConfig(
     snapshot_count=10_000,
     batch_interval=0.01,
     batch_limit=1000,
+    snapshot_catchup=5000,
+    max_learners=1,
+    strict_reconfig=True,
     compaction_batch=1000,
     compaction_pause=0.01,
 )
@@ -80,7 +83,7 @@ async def turn() -> None:
 
 
 async def test_an_entry_waits_for_its_own_sync_while_an_older_one_commits(node: Node) -> None:
-    log = node._wal  # the only way to hold the disk back
+    log = node._log  # the only way to hold the disk back
     assert isinstance(log, HeldLog)
     log.held = []
     first = put(node, b"a")
