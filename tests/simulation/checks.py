@@ -1,0 +1,78 @@
+"""Everything that is checked while a run goes on; `history` checks the clients' view at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.simulation.raft_checks import LogChecks, RaftChecks, Violation
+from tests.simulation.truth import Truth
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pykvd.lease.lessor import Lessor
+    from pykvd.mvcc.store import Event
+    from pykvd.node.storage import Storage
+    from pykvd.raft import Entry
+    from tests.simulation.member import Process
+    from tests.simulation.world import World
+
+
+class Checks:
+    """Told by the processes what they do."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.raft = RaftChecks()
+        self.truth = Truth()
+
+    def opened(self, process: Process, storage: Storage) -> None:
+        """The disk was read."""
+        self.raft.opened(process, storage)
+
+    def started(self, process: Process) -> None:
+        """The node of a new life is made; see what its state machine does from now on."""
+        node = process.node
+        leases = _leases(node.lessor)
+        self.truth.loaded(process.id, node.committer.index, node.store, leases)
+        watches = node.applier.notify
+
+        def notify(revision: int, events: list[Event]) -> None:
+            self.truth.applied(process.id, revision, events)
+            watches(revision, events)
+
+        node.applier.notify = notify
+
+    def log_of(self, process: Process) -> LogChecks:
+        """Who watches over the log of a process."""
+        return self.raft.log_of(process)
+
+    def applied(self, process: Process, entries: Sequence[Entry]) -> None:
+        """Entries are applied."""
+        node = process.node
+        self.raft.applied(process, entries)
+        self.truth.entry_applied(
+            process.id, entries[-1].index, node.store.revision, _leases(node.lessor)
+        )
+
+    def stepped(self, process: Process) -> None:
+        """A process has finished a turn."""
+        self.raft.stepped(process)
+
+    def settled(self) -> None:
+        """In the quiet phase all members have become equal, and one leads."""
+        members = [process.node for process in self._world.members.values()]
+        if self._world.leader() is None:
+            raise Violation("no leader although nothing is broken any more")
+        applied = {node.committer.index for node in members}
+        if len(applied) > 1 or applied != {self.raft.commit}:
+            raise Violation(f"members stay apart: {sorted(applied)} of {self.raft.commit} applied")
+        for process in self._world.members.values():
+            node = process.node
+            self.truth.loaded(process.id, node.committer.index, node.store, _leases(node.lessor))
+        if len({node.store.compact_revision for node in members}) > 1:
+            raise Violation("members are compacted at different revisions")
+
+
+def _leases(lessor: Lessor) -> tuple[int, ...]:
+    return tuple(sorted(lessor.leases))

@@ -1,0 +1,109 @@
+"""The links between members: `pykvd.node.network.Network` over the simulated network."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from pykvd.errors import Failure
+from pykvd.raft import decode_message, encode_message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pykvd.raft import Message
+    from tests.simulation.member import Process
+
+SNAPSHOT_SECONDS = 0.2
+"""What the transfer of a snapshot takes besides the delay of a message."""
+SNAPSHOT_TIMEOUT_SECONDS = 3.0
+"""After which a transfer without an answer has failed."""
+
+
+class SimulatedPeers:
+    """The other members as one process reaches them."""
+
+    def __init__(self, process: Process) -> None:
+        self.removed: set[int] = set()
+        self._process = process
+        self._world = process.world
+        self._peers: set[int] = set()
+
+    def set_peer(self, member_id: int, urls: Sequence[str]) -> None:
+        """Reach a member from now on; URLs mean nothing here."""
+        self._peers.add(member_id)
+
+    def remove_peer(self, member_id: int) -> None:
+        """Stop talking to a member."""
+        self._peers.discard(member_id)
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Each message travels alone, so that they overtake each other."""
+        for message in messages:
+            if message.to in self._peers:
+                self._send(message)
+
+    def _send(self, message: Message) -> None:
+        world, source, loop = self._world, self._process, self._process.loop
+        target = world.members[message.to]
+        data = encode_message(message)
+
+        def arrive() -> None:
+            if target.running:
+                target.loop.run(lambda: target.peers.receive(data))
+
+        def lost() -> None:
+            loop.run(lambda: source.node.unreachable(message.to))
+
+        # Whether the sender learns of a loss is a matter of luck: connections break late.
+        told = lost if world.rng.random() < 0.5 else None
+        world.network.send(source.id, message.to, arrive, told)
+
+    def receive(self, data: bytes) -> None:
+        """Messages of another member arrive; strangers are not let in."""
+        message = decode_message(data)
+        if message.sender not in self.removed:
+            self._world.trace_message(message)
+            self._process.node.receive([message])
+
+    async def send_snapshot(self, message: Message, path: Path) -> None:
+        """Send a SNAPSHOT message and its file; tells the node how it went."""
+        assert message.snapshot
+        world, source, loop = self._world, self._process, self._process.loop
+        target = world.members[message.to]
+        outcome: asyncio.Future[bool] = loop.create_future()
+        file = source.disk.files_by_path[path].duplicate()
+        data = encode_message(message)
+        world.note(
+            "m%d sends a snapshot at %d to m%d", source.id, message.snapshot.index, target.id
+        )
+
+        def answer(ok: bool) -> None:
+            loop.run(lambda: None if outcome.done() else outcome.set_result(ok))
+
+        async def take() -> None:
+            incoming = target.disk.incoming()
+            target.disk.files_by_path[incoming] = file.duplicate()
+            await target.node.snapshot_received(decode_message(data), incoming)
+            world.network.send(target.id, source.id, lambda: answer(True))
+
+        def arrive() -> None:
+            if target.running:
+                target.loop.run(lambda: target.loop.create_task(take()))
+
+        world.network.send(source.id, target.id, arrive, transfer=SNAPSHOT_SECONDS)
+        try:
+            async with asyncio.timeout(SNAPSHOT_TIMEOUT_SECONDS):
+                ok = await outcome
+        except TimeoutError:
+            ok = False
+        source.node.snapshot_sent(message.to, ok)
+
+    async def call(self, peer_id: int, kind: str, payload: bytes, timeout: float) -> bytes:  # noqa: ASYNC109
+        """Ask one member something; raises RpcError."""
+        raise Failure.NO_LEADER.error()
+
+    def connected_since(self, peer_id: int) -> float | None:
+        """Since when the member has been reachable: always, or not now."""
+        return 0.0 if self._world.network.passes(self._process.id, peer_id) else None

@@ -1,0 +1,135 @@
+"""One run: a cluster, its clients, what goes wrong, and what was seen, all from one seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from pykvd.cluster.membership import Member
+from pykvd.node.node import NodeConfig
+from pykvd.node.storage import Identity
+from pykvd.raft import ConfState, MessageKind
+from tests.simulation.checks import Checks
+from tests.simulation.disk import Disk
+from tests.simulation.faults import Faults
+from tests.simulation.loop import Scheduler
+from tests.simulation.member import Process
+from tests.simulation.network import Network
+from tests.simulation.plan import Plan, draw_plan
+from tests.simulation.sources import simulated_sources
+
+if TYPE_CHECKING:
+    from pykvd.raft import Message
+
+CLUSTER_ID = 0xC1
+HEARTBEAT_SECONDS = 0.1
+ELECTION_SECONDS = 1.0
+
+
+class World:
+    """A cluster on virtual time. `plan` is drawn from the seed unless given."""
+
+    def __init__(self, seed: int, plan: Plan | None = None) -> None:
+        self.seed = seed
+        self.rng = self.rng_for("world")
+        self.plan = plan or draw_plan(self.rng_for("plan"))
+        self.scheduler = Scheduler()
+        self.network = Network(self.scheduler, self.rng_for("network"), replace(self.plan.network))
+        self.counts: Counter[str] = Counter()
+        self.trace: list[tuple[float, str, tuple[Any, ...]]] = []
+        self.checks = Checks(self)
+        ids = range(1, self.plan.size + 1)
+        self.members = {member: self._make_member(member, tuple(ids)) for member in ids}
+        self.faults = Faults(self)
+
+    def rng_for(self, purpose: str) -> Random:
+        """A source of chance of its own: more draws of one do not change those of another."""
+        return Random(f"{self.seed}/{purpose}")
+
+    def _make_member(self, member: int, voters: tuple[int, ...]) -> Process:
+        plan = self.plan
+        disk = Disk(self.rng_for(f"disk {member}"), plan.disk)
+        members = [Member(voter, "", (f"http://m{voter}",)) for voter in voters]
+        disk.found(Identity(member, CLUSTER_ID), members, ConfState(voters=voters))
+        config = NodeConfig(
+            name=f"m{member}",
+            client_urls=(),
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            election_timeout=ELECTION_SECONDS,
+            pre_vote=plan.pre_vote,
+            max_request_bytes=1 << 20,
+            snapshot_count=plan.snapshot_count,
+            snapshot_catchup=plan.snapshot_catchup,
+            max_learners=2,
+            strict_reconfig=False,
+            batch_interval=0.1,
+            batch_limit=50,
+            compaction_batch=2,
+            compaction_pause=0.01,
+        )
+        process = Process(self, member, disk, config)
+        process.rate = 1 + self.rng.uniform(-plan.clock_skew, plan.clock_skew)
+        return process
+
+    # The run
+
+    def run(self) -> None:
+        """Start, let faults happen and clients work, heal, check the whole. Raises Violation."""
+        with simulated_sources(self.rng_for("sources")):
+            for process in self.members.values():
+                process.start()
+            self.faults.begin()
+            self.scheduler.run(self.plan.seconds)
+            self.faults.heal()
+            self.scheduler.run(self.plan.seconds + self.plan.quiet_seconds)
+            self.checks.settled()
+            self.close()
+
+    def close(self) -> None:
+        """End all processes."""
+        for process in self.members.values():
+            process.loop.kill()
+
+    def leader(self) -> Process | None:
+        """The running member that leads the newest term."""
+        leaders = [each for each in self.members.values() if each.running and each.node.is_leader]
+        return max(leaders, key=lambda each: each.node.raft._raft.term, default=None)
+
+    def disconnected(self, process: Process) -> None:
+        """The connections of a process are gone."""
+
+    # What was seen
+
+    def note(self, text: str, *values: object) -> None:
+        """Add a line to the trace; formatted only when it is read."""
+        self.trace.append((self.scheduler.now, text, values))
+
+    def trace_message(self, message: Message) -> None:
+        """Add the arrival of a message to the trace."""
+        self.trace.append((self.scheduler.now, "", (message,)))
+
+    def count(self, what: str) -> None:
+        """Count something that happened, for the report on coverage."""
+        self.counts[what] += 1
+
+    def lines(self, *, messages: bool) -> list[str]:
+        """The trace as text."""
+        return [
+            f"{when:8.4f}  {text % values if text else describe(values[0])}"
+            for when, text, values in self.trace
+            if text or messages
+        ]
+
+
+def describe(message: Message) -> str:
+    """A message in a line."""
+    parts = [f"m{message.sender} -> m{message.to} {message.kind.name} t{message.term}"]
+    if message.kind in (MessageKind.APPEND, MessageKind.APPEND_RESPONSE, MessageKind.VOTE):
+        parts.append(f"at {message.index}/t{message.log_term}")
+    if message.entries:
+        parts.append(f"+{len(message.entries)}")
+    if message.commit:
+        parts.append(f"commit {message.commit}")
+    return " ".join(parts + ["rejected"] * message.reject)
