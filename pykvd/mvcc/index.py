@@ -144,7 +144,8 @@ class Index:
         """The first `limit` ids of `ids_at`, and the key to go on from, None at the end."""
         ids: list[int] = []
         before = None
-        for name in merge(self.keys(key, end), self._past_keys(key, end) if end else ()):
+        names = merge(self.keys(key, end), self._past_keys(key, end)) if end else iter((key,))
+        for name in names:
             if name == before:
                 continue
             if len(ids) == limit:

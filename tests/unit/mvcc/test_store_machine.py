@@ -42,7 +42,7 @@ class Op(NamedTuple):
     lease: int
 
 
-ops = st.builds(Op, st.booleans(), keys, values, st.sampled_from(LEASES))
+ops = st.builds(Op, st.sampled_from((True, True, False)), keys, values, st.sampled_from(LEASES))
 histories = st.lists(st.lists(ops, min_size=1, max_size=4), min_size=1, max_size=6)
 small = st.integers(-1, 30)
 
@@ -131,6 +131,11 @@ class StoreMachine(RuleBasedStateMachine):
             assert not self.disk.failures
             self.disk.remove()
 
+    def _readable(self, data: st.DataObject) -> int:
+        """A revision that can be read, a recent one more often."""
+        span = self.model.revision - max(1, self.model.compacted)
+        return self.model.revision - data.draw(st.integers(0, span))
+
     # Writes and reads
 
     @rule(history=histories, request=requests())
@@ -171,8 +176,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(request=requests(), data=st.data())
     def read_at(self, request: RangeRequest, data: st.DataObject) -> None:
-        oldest = max(1, self.model.compacted)
-        revision = data.draw(st.integers(oldest, max(oldest, self.model.revision)))
+        revision = self._readable(data)
         self.disk.store.check_revision(revision)
         check_range(request, self.disk.store.range(request, revision), self.model, revision)
 
@@ -181,7 +185,7 @@ class StoreMachine(RuleBasedStateMachine):
         store, model = self.disk.store, self.model
         framed = store.get(key)
         assert (parse(framed) if framed else None) == model.live.get(key)
-        revision = data.draw(st.integers(-1, model.revision))
+        revision = model.revision - data.draw(st.integers(0, model.revision + 1))
         framed = store.get_at(key, revision)
         readable = revision >= model.compacted
         expected = model.at(revision).get(key) if readable else None
@@ -205,8 +209,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(key=keys, end=st.sampled_from(ENDS), keys_only=st.booleans(), data=st.data())
     def begin_paging(self, key: bytes, end: bytes, keys_only: bool, data: st.DataObject) -> None:
-        oldest = max(1, self.model.compacted)
-        revision = data.draw(st.integers(oldest, max(oldest, self.model.revision)))
+        revision = self._readable(data)
         request = RangeRequest(key=key, range_end=end, keys_only=keys_only)
         self.paging = Paging(request, revision, self.model)
         self.paging.read(self.disk.store, data.draw(st.integers(1, 3)))
