@@ -57,7 +57,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run
 
 crash: $(VENV)/.dev
-	$(BIN)/python -m tests.crash --rounds $(ROUNDS)
+	$(BIN)/python -m tests.integration.crash --rounds $(ROUNDS)
 
 dist: $(VENV)/.dev
 	rm -rf build dist

@@ -12,14 +12,15 @@ from pykvd.api.kv import KVService
 from pykvd.api.lease import LeaseService
 from pykvd.api.maintenance import MaintenanceService
 from pykvd.api.watch import WatchService
-from pykvd.cluster.membership import Member, cluster_id, member_id
+from pykvd.bootstrap import found, wal_directory
 from pykvd.config import Config
 from pykvd.config.urls import URL
 from pykvd.logs import get_logger
 from pykvd.node.autocompaction import AutoCompactor
 from pykvd.node.node import GRPC_OVERHEAD_BYTES, Node, NodeConfig
 from pykvd.node.quota import Quota
-from pykvd.node.storage import Identity, open_storage
+from pykvd.node.storage import Storage, open_storage
+from pykvd.peer import PeerNetwork
 from pykvd.transport import Limits, StreamHandler, UnaryHandler
 from pykvd.transport import Server as Listener
 from pykvd.version import API_VERSION
@@ -27,8 +28,15 @@ from pykvd.version import API_VERSION
 _log = get_logger("server")
 
 
-class UnsupportedClusterError(Exception):
-    """The configuration names other members; the text says what can be done."""
+#: What a removed member says before it ends (etcd's words).
+REMOVED = (
+    "the member has been permanently removed from the cluster; "
+    "the data-dir used by this member must be removed"
+)
+
+
+class RemovedError(Exception):
+    """The member was removed from its cluster while it ran."""
 
 
 class Server:
@@ -39,8 +47,11 @@ class Server:
         self.addresses: list[tuple[str, int]] = []
         self._node: Node | None = None
         self._listener: Listener | None = None
+        self._peer_listener: Listener | None = None
+        self._network: PeerNetwork | None = None
         self._compactor: AutoCompactor | None = None
-        self._failure: asyncio.Future[BaseException] | None = None
+        self._failure: BaseException | None = None
+        self._ended = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -53,11 +64,10 @@ class Server:
         """Open the data directory, become ready, then listen.
 
         Raises ConfigError, DataDirLocked, WalDamaged, StorageMismatchError,
-        UnsupportedClusterError, OSError.
+        BootstrapError, RpcError (nobody to join answers), OSError.
         """
         self.config.validate()
         loop = asyncio.get_running_loop()
-        self._failure = loop.create_future()
         try:
             await self._start(loop)
         except BaseException:
@@ -66,45 +76,60 @@ class Server:
 
     async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         config = self.config
-        identity, members = _founding_members(config)
-        data_dir = Path(config.data_dir)
+        founding = await found(config)
         storage = open_storage(
-            data_dir,
-            Path(config.wal_dir) if config.wal_dir else None,
-            identity=identity,
-            members=members,
+            Path(config.data_dir),
+            wal_directory(config),
+            founding=founding,
             sync=not config.unsafe_no_fsync,
             post=loop.call_soon_threadsafe,
             on_failure=lambda error: _call(loop, self._failed, error),
         )
-        if storage.replay.torn:
-            _log.warn("cut the torn tail of the write-ahead log", found=storage.replay.torn)
-        _log.info(
-            "opened data directory",
-            path=str(data_dir),
-            fresh=storage.fresh,
-            member_id=f"{storage.identity.member_id:x}",
-            cluster_id=f"{storage.identity.cluster_id:x}",
-            revision=storage.store.revision,
+        identity = storage.identity
+        _report(storage, config.data_dir)
+        self._node = node = Node(
+            _node_config(config),
+            storage,
+            make_network=lambda node: PeerNetwork(
+                member_id=identity.member_id,
+                cluster_id=identity.cluster_id,
+                handler=node,
+                scratch=storage.scratch / "incoming",
+            ),
+            on_failure=self._failed,
+            on_removed=lambda: self._failed(RemovedError(REMOVED)),
         )
-        self._node = node = Node(_node_config(config), storage, on_failure=self._failed)
+        self._listener = self._make_listener(node, storage.scratch)
+        await self._listen_to_peers(node)
         await node.start()
         self._compactor = AutoCompactor(
             node, config.auto_compaction_mode, config.compaction_retention
         )
-        self._listener = self._make_listener(node, data_dir)
         for url in config.listen_client_urls:
-            await self._listen(self._listener, url)
+            self.addresses += await self._listen(self._listener, url)
+            _log.info(
+                "serving client traffic insecurely; this is strongly discouraged!", address=url
+            )
         _log.info("enabled capabilities for version", cluster_version=API_VERSION[:3])
         _log.info("ready to serve client requests")
 
-    def _make_listener(self, node: Node, data_dir: Path) -> Listener:
+    async def _listen_to_peers(self, node: Node) -> None:
+        assert isinstance(node.network, PeerNetwork)
+        network = self._network = node.network
+        self._peer_listener = Listener(
+            unary=network.unary(), streams=network.streams(), limits=network.limits.listener()
+        )
+        for url in self.config.listen_peer_urls:
+            await self._listen(self._peer_listener, url)
+            _log.info("serving peer traffic", address=url)
+
+    def _make_listener(self, node: Node, scratch: Path) -> Listener:
         config = self.config
         quota = Quota(node, config.quota_backend_bytes)
         kv = KVService(node, quota, max_txn_ops=config.max_txn_ops)
         lease = LeaseService(node, quota)
         watch = WatchService(node, progress_interval=config.watch_progress_notify_interval)
-        maintenance = MaintenanceService(node, quota, scratch=data_dir / "member")
+        maintenance = MaintenanceService(node, quota, scratch=scratch)
         health = HealthService()
         unary: dict[str, UnaryHandler] = {}
         for service in (kv, lease, ClusterService(node), maintenance, health):
@@ -121,39 +146,45 @@ class Server:
         )
         return Listener(unary=unary, streams=streams, limits=limits)
 
-    async def _listen(self, listener: Listener, url: URL) -> None:
+    async def _listen(self, listener: Listener, url: URL) -> list[tuple[str, int]]:
         if url.is_unix:
             await listener.listen_unix(url.socket_path)
-        else:
-            address = await listener.listen_tcp(
-                url.host,
-                url.port or 0,
-                reuse_port=self.config.socket_reuse_port,
-                reuse_address=self.config.socket_reuse_address,
-            )
-            self.addresses.append(address)
-        _log.info("serving client traffic insecurely; this is strongly discouraged!", address=url)
+            return []
+        address = await listener.listen_tcp(
+            url.host,
+            url.port or 0,
+            reuse_port=self.config.socket_reuse_port,
+            reuse_address=self.config.socket_reuse_address,
+        )
+        return [address]
 
     def _failed(self, error: BaseException) -> None:
-        if self._failure and not self._failure.done():
-            self._failure.set_result(error)
+        self._failure = self._failure or error
+        self._ended.set()
 
     async def wait_failed(self) -> BaseException:
-        """Wait until storage fails; the server cannot go on then."""
+        """Wait until the server cannot go on: storage failed, or RemovedError."""
+        await self._ended.wait()
         assert self._failure
-        return await asyncio.shield(self._failure)
+        return self._failure
 
     async def stop(self) -> None:
-        """Drain the listeners, finish what was proposed, write everything, close."""
-        listener, self._listener = self._listener, None
+        """Hand leadership over, drain the listeners, finish what was proposed, close."""
         node, self._node = self._node, None
         if self._compactor:
             self._compactor.stop()
-        if listener and node:
-            await listener.drain(node.config.request_timeout)
+        if node:
+            await node.hand_over()
+        if self._listener and node:
+            await self._listener.drain(node.config.request_timeout)
         if node:
             with contextlib.suppress(asyncio.CancelledError):
                 await node.stop()
+        if self._network:
+            await self._network.close()
+        if self._peer_listener:
+            await self._peer_listener.close()
+        self._listener = self._peer_listener = self._network = None
 
 
 def _call(
@@ -163,21 +194,17 @@ def _call(
     loop.call_soon_threadsafe(work, error)
 
 
-def _founding_members(config: Config) -> tuple[Identity, list[Member]]:
-    """Who a new cluster consists of; ids as etcd computes them."""
-    token = config.initial_cluster_token
-    named = config.initial_members or {config.name: config.initial_advertise_peer_urls}
-    if set(named) != {config.name}:
-        raise UnsupportedClusterError(
-            "--initial-cluster names several members: this release serves one; "
-            f"start it with --initial-cluster {config.name}=<its peer URL> alone"
-        )
-    members = []
-    for urls in named.values():
-        texts = tuple(sorted(str(url) for url in urls))
-        members.append(Member(member_id(texts, token), "", texts))
-    own = members[0].id
-    return Identity(own, cluster_id(member.id for member in members)), members
+def _report(storage: Storage, path: str) -> None:
+    if storage.replay.torn:
+        _log.warn("cut the torn tail of the write-ahead log", found=storage.replay.torn)
+    _log.info(
+        "opened data directory",
+        path=path,
+        fresh=storage.fresh,
+        member_id=f"{storage.identity.member_id:x}",
+        cluster_id=f"{storage.identity.cluster_id:x}",
+        revision=storage.store.revision,
+    )
 
 
 def _node_config(config: Config) -> NodeConfig:

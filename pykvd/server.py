@@ -4,11 +4,14 @@ import asyncio
 import gc
 import signal
 import sys
+from typing import Any
 
 import uvloop
 
+from pykvd.bootstrap import BootstrapError
 from pykvd.config import Config
-from pykvd.embed import Server, UnsupportedClusterError
+from pykvd.embed import RemovedError, Server
+from pykvd.errors import RpcError
 from pykvd.logs import get_logger
 from pykvd.node.storage import StorageMismatchError
 from pykvd.version import API_VERSION, VERSION
@@ -39,22 +42,32 @@ async def _serve(config: Config) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     server = Server(config)
+    signalled = loop.create_task(stop.wait())
+    failing = loop.create_task(server.wait_failed())
+    starting = loop.create_task(server.start())
+    code = 0
     try:
-        await server.start()
-    except (OSError, WalError, StorageMismatchError, UnsupportedClusterError) as error:
+        await asyncio.wait((starting, signalled, failing), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+            gc.freeze()
+            await asyncio.wait((signalled, failing), return_when=asyncio.FIRST_COMPLETED)
+    except (OSError, WalError, StorageMismatchError, BootstrapError, RpcError) as error:
         _log.fatal("failed to start", error=str(error))
         return 1
-    gc.freeze()
-    waiting = [loop.create_task(server.wait_failed()), loop.create_task(stop.wait())]
-    failed, _ = waiting
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    if failed.done():
-        _log.fatal("storage failed", error=str(failed.result()))
-        await server.stop()
-        return 1
-    _log.info("received signal; shutting down")
-    for task in waiting:
+    if failing.done():
+        failure = failing.result()
+        code = 0 if isinstance(failure, RemovedError) else 1
+        _log.fatal("the member cannot go on", error=str(failure))
+    else:
+        _log.info("received signal; shutting down")
+    await _finish(server, starting, signalled, failing)
+    return code
+
+
+async def _finish(server: Server, starting: asyncio.Task[None], *waits: asyncio.Task[Any]) -> None:
+    for task in (starting, *waits):
         task.cancel()
+    await asyncio.wait((starting,))
     await server.stop()
     _log.info("stopped")
-    return 0

@@ -51,14 +51,10 @@ REFUSED = {
 #: Set to another value than the default, these are logged and the start goes on.
 NO_EFFECT = frozenset(
     {
-        "listen-peer-urls",
         "listen-client-http-urls",
         "listen-metrics-urls",
         "enable-grpc-gateway",
-        "strict-reconfig-check",
-        "max-learners",
         "force-new-cluster",
-        "snapshot-catchup-entries",
         "max-snapshots",
         "max-wals",
         "backend-bbolt-freelist-type",
@@ -133,11 +129,6 @@ def check_support(config: Config) -> None:
         urls = getattr(config, OPTIONS[flag].field_name)
         if any(url.is_secure for url in urls):
             raise ConfigError(f"--{flag} is {format_urls(urls)}, but TLS is not supported yet")
-    if config.initial_cluster_state == "existing":
-        # Alone it would form a cluster of its own under the same name.
-        raise ConfigError(
-            "--initial-cluster-state is existing, but joining a cluster is not supported yet"
-        )
 
 
 def without_effect(config: Config) -> list[str]:

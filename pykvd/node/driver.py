@@ -87,6 +87,11 @@ class RaftDriver:
         self._installing: asyncio.Task[None] | None = None
         self._stopped = False
 
+    async def settled(self) -> None:
+        """Wait until no snapshot is being installed."""
+        while self._installing:
+            await asyncio.wait([self._installing])
+
     def process(self) -> None:
         """Hand over everything that Raft has ready."""
         while self._installing is None and not self._stopped and self.raft.has_ready():

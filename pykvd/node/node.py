@@ -19,7 +19,7 @@ grow, and neither syncs nor entries are made per request.
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -114,8 +114,9 @@ class NodeConfig:
 class Node:
     """One running member.
 
-    `network` reaches the other members; a cluster of one does without. `on_failure` is called once
-    when the member cannot go on (a failed sync), `on_removed` when it is no member any more.
+    `make_network` gives the links to the other members; a cluster of one does without.
+    `on_failure` is called once when the member cannot go on (a failed sync), `on_removed` when it
+    is no member any more.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class Node:
         config: NodeConfig,
         storage: Storage,
         *,
-        network: Network | None = None,
+        make_network: Callable[["Node"], Network] | None = None,
         on_failure: Callable[[BaseException], None],
         on_removed: Callable[[], None] = lambda: None,
         log_writer: Callable[[Wal, Callable[[BaseException], None]], LogWriter] = WalWriter,
@@ -139,7 +140,6 @@ class Node:
         self._on_failure = on_failure
         self._on_removed = on_removed
         self._storage = storage
-        self._network = network
         self.applier = Applier(
             self.store,
             self.header,
@@ -188,13 +188,19 @@ class Node:
         self._flush_armed = False
         self._waiting: dict[int, tuple[float, list[Proposal]]] = {}
         self._changes: dict[int, Responder] = {}
+        self._removed = self.member_id in self.membership.removed
+        #: Serves what other members ask of this one, by kind.
+        self.answers: dict[str, Callable[[bytes], Awaitable[bytes]]] = {}
         self._shipper = SnapshotShipper(storage, self.committer)
         self._timers: list[asyncio.TimerHandle] = []
+        self.network = make_network(self) if make_network else None
 
     # Start and stop
 
     async def start(self) -> None:
         """Become ready to serve: lead or follow, with everything in the log applied."""
+        if self.network:
+            self.network.removed.update(self.membership.removed)
         for member in self.membership.in_order():
             self._reach(member)
         self._every(self.config.heartbeat_interval, self._tick)
@@ -228,8 +234,8 @@ class Node:
         )
 
     def _reach(self, member: Member) -> None:
-        if self._network and member.id != self.member_id:
-            self._network.set_peer(member.id, member.peer_urls)
+        if self.network:
+            self.network.set_peer(member.id, member.peer_urls)
 
     def _every(self, seconds: float, work: Callable[[], None]) -> None:
         def fire() -> None:
@@ -240,26 +246,26 @@ class Node:
         self._timers.append(self._loop.call_later(seconds, fire))
 
     async def stop(self) -> None:
-        """Hand leadership over, or finish what was proposed; write everything, close."""
+        """Finish what was proposed, hand leadership over, write everything, close."""
         if not self._stopping:
-            try:
-                await self._hand_over()
-            except RpcError as error:
-                _log.warn("stopping without a clean hand-over", error=error.message)
+            await self.hand_over()
             self._stopping = True
             self.sweeper.stop()
             await self.committer.flush()
         self.close()
 
-    async def _hand_over(self) -> None:
-        if not self.is_leader:
+    async def hand_over(self) -> None:
+        """Record the leases and let another voter lead, where this member leads."""
+        if self._stopping or not self.is_leader:
             return
-        # Applied behind all that was proposed before it.
-        await self.execute(Command.LEASE_CHECKPOINT, self._keeper.last_checkpoint())
-        if not self._alone:
+        try:
+            # Applied behind all that was proposed before it.
+            await self.execute(Command.LEASE_CHECKPOINT, self._keeper.last_checkpoint())
             target = self._best_successor()
             if target:
                 await self.move_leader(target)
+        except RpcError as error:
+            _log.warn("stopping without a clean hand-over", error=error.message)
 
     def _best_successor(self) -> int:
         """The other voter that has most of the log, or 0 when none is active."""
@@ -455,19 +461,39 @@ class Node:
         self._driver.process()
 
     async def snapshot_received(self, message: RaftMessage, path: Path) -> None:
-        """Take a snapshot whose file has arrived."""
+        """Take a snapshot whose file has arrived; returns when it is in place, or not wanted."""
         self._shipper.received(message, path)
         self.receive([message])
+        await self._driver.settled()
+
+    async def forwarded(self, kind: str, payload: bytes) -> bytes:
+        """Answer what another member asks. Raises RpcError."""
+        answer = self.answers.get(kind)
+        if answer is None:
+            raise RpcError(Code.UNIMPLEMENTED, f"pykvd: unknown question {kind}")
+        return await answer(payload)
+
+    def members(self) -> list[bytes]:
+        """The members, encoded, for one that wants to join."""
+        return [member.encode() for member in self.membership.in_order()]
+
+    def removed_from_cluster(self) -> None:
+        """Another member says that this one was removed."""
+        self._leave()
+
+    def _leave(self) -> None:
+        _log.warn("this member has been removed from the cluster; its data cannot be used again")
+        self._on_removed()
 
     def send(self, messages: Sequence[RaftMessage]) -> None:
         """Send messages without files (Owner)."""
-        if self._network:
-            self._network.send(messages)
+        if self.network:
+            self.network.send(messages)
 
     def send_snapshot(self, message: RaftMessage) -> None:
         """Send the present state (Owner)."""
-        if self._network:
-            self._shipper.send(message, self._network)
+        if self.network:
+            self._shipper.send(message, self.network)
 
     async def install(self, snapshot: Snapshot) -> None:
         """Replace the state by the received one (Owner)."""
@@ -489,10 +515,10 @@ class Node:
             if self._loop.time() > deadline:
                 raise Failure.NO_LEADER.error()
             await asyncio.sleep(self.config.heartbeat_interval)
-        if not self._network:
+        if not self.network:
             raise Failure.NO_LEADER.error()
         left = deadline - self._loop.time()
-        return await self._network.call(self.leader, kind, payload, left)
+        return await self.network.call(self.leader, kind, payload, left)
 
     # What Raft decides (Owner)
 
@@ -517,6 +543,8 @@ class Node:
     def role_changed(self, state: SoftState) -> None:
         """Only the leader keeps the clocks of leases."""
         self.leader = state.leader
+        if self._removed and state.role is not Role.LEADER:
+            self._leave()
         if state.role is Role.LEADER and not self.lessor.primary:
             self.lessor.promote(self._loop.time(), self.config.election_timeout)
         elif state.role is not Role.LEADER and self.lessor.primary:
@@ -592,11 +620,13 @@ class Node:
         if member is not None:
             self._reach(member)
         elif change.member.id == self.member_id:
-            _log.warn("this member has been removed from the cluster")
-            self._on_removed()
-        elif self._network:
-            self._network.removed.add(change.member.id)
-            self._network.remove_peer(change.member.id)
+            # A leader stays until a majority of those left knows (thesis 4.2.2).
+            self._removed = True
+            if not self.is_leader:
+                self._leave()
+        elif self.network:
+            self.network.removed.add(change.member.id)
+            self.network.remove_peer(change.member.id)
 
 
 _RAFT_CHANGES = {

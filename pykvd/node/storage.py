@@ -50,6 +50,18 @@ class Identity:
         return cls(fields["member"], fields["cluster"])
 
 
+@dataclass(frozen=True, slots=True)
+class Founding:
+    """What an empty directory is filled with.
+
+    A founding member knows the first configuration; one that joins waits to be told by a snapshot.
+    """
+
+    identity: Identity
+    members: list[Member]
+    joining: bool
+
+
 @dataclass(slots=True)
 class Storage:
     """An open directory. `replay` is the log behind `applied`, as (index, term)."""
@@ -72,13 +84,12 @@ def open_storage(
     data_dir: Path,
     wal_dir: Path | None,
     *,
-    identity: Identity,
-    members: list[Member],
+    founding: Founding | None,
     sync: bool,
     post: Callable[[Callable[[], object]], object],
     on_failure: Callable[[BaseException], None],
 ) -> Storage:
-    """Open the directory; `identity` and `members` found a new one when it is empty.
+    """Open the directory; an empty one is filled by `founding`.
 
     Raises DataDirLocked when another process uses it, WalDamaged when the log cannot be trusted,
     StorageMismatchError when log and store do not fit each other.
@@ -90,8 +101,8 @@ def open_storage(
     with ExitStack() as undo:
         lock = undo.enter_context(DataDirLock(member_dir))
         fresh = not Wal.exists(wal_dir)
-        if fresh:
-            _found(member_dir, wal_dir, identity, members, sync=sync)
+        if fresh and founding:
+            _found(member_dir, wal_dir, founding, sync=sync)
         wal, replay = Wal.open(wal_dir, sync=sync)
         undo.callback(wal.close)
         environment = Environment.open_latest(member_dir / "db", sync=sync)
@@ -140,21 +151,21 @@ def read_state(directory: Path) -> tuple[tuple[int, int], ConfState]:
     return (index, term), ConfState.decode(meta[CONF_STATE_KEY])
 
 
-def _found(
-    member_dir: Path, wal_dir: Path, identity: Identity, members: list[Member], *, sync: bool
-) -> None:
+def _found(member_dir: Path, wal_dir: Path, founding: Founding, *, sync: bool) -> None:
     """Write the first state. The log comes last: with it the directory counts as founded."""
     environment = Environment.open_latest(member_dir / "db", sync=sync)
-    voters = tuple(sorted(member.id for member in members))
+    voters = () if founding.joining else sorted(member.id for member in founding.members)
+    start = (0, 0) if founding.joining else FOUNDATION
     meta: dict[tuple[str, bytes], bytes | None] = {
-        ("meta", APPLIED_KEY): APPLIED.pack(*FOUNDATION),
-        ("meta", CONF_STATE_KEY): ConfState(voters=voters).encode(),
+        ("meta", APPLIED_KEY): APPLIED.pack(*start),
+        ("meta", CONF_STATE_KEY): ConfState(voters=tuple(voters)).encode(),
     }
-    for member in members:
+    for member in founding.members:
         meta["member", member.id.to_bytes(8, "big")] = member.encode()
     environment.write([], [], meta)
     environment.close()
-    wal = Wal.create(wal_dir, Metadata(identity.encode()).data, sync=sync)
-    index, term = FOUNDATION
-    wal.append([HardStateRecord(term, 0, index), Snapshot(index, term)])
+    wal = Wal.create(wal_dir, Metadata(founding.identity.encode()).data, sync=sync)
+    index, term = start
+    if index:
+        wal.append([HardStateRecord(term, 0, index), Snapshot(index, term)])
     wal.close()

@@ -118,6 +118,8 @@ class SnapshotReceiver:
             elif isinstance(part, wire.Digest):
                 partial.verify(part.sha256, size)
                 return
+            else:
+                raise RpcError(Code.INVALID_ARGUMENT, "peer: a snapshot has one offer")
         raise RpcError(Code.DATA_LOSS, "peer: snapshot ended early")
 
     async def _install(self, offer: wire.Offer, path: Path) -> None:

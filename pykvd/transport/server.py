@@ -81,7 +81,8 @@ class Server:
             host,
             port,
             reuse_port=reuse_port or None,
-            reuse_address=reuse_address,
+            # Unset means on (as in Go): a restart must not wait for old connections to time out.
+            reuse_address=reuse_address or None,
             backlog=BACKLOG,
         )
         self._listeners.append(listener)

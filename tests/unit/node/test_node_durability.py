@@ -10,7 +10,7 @@ from pykvd.cluster.membership import Member
 from pykvd.node.commands import Command
 from pykvd.node.node import Node, NodeConfig
 from pykvd.node.responder import FutureResponder
-from pykvd.node.storage import Identity, open_storage
+from pykvd.node.storage import Founding, Identity, open_storage
 from pykvd.pb import rpc_pb2 as rpc
 from pykvd.wal import Record, Wal
 
@@ -59,8 +59,7 @@ async def node(tmp_path: Path) -> Node:
     storage = open_storage(
         tmp_path,
         None,
-        identity=Identity(1, 2),
-        members=[member],
+        founding=Founding(Identity(1, 2), [member], joining=False),
         sync=False,
         post=loop.call_soon_threadsafe,
         on_failure=lambda error: None,
