@@ -89,14 +89,18 @@ class Client:
         """HashKV."""
         return await self.call(methods.HASH_KV, rpc.HashKVRequest(revision=revision))
 
-    async def snapshot(self) -> list[rpc.SnapshotResponse]:
-        """All messages of a snapshot."""
-        call = self.channel.unary_stream(
+    def start_snapshot(self) -> grpc.aio.UnaryStreamCall[Any, rpc.SnapshotResponse]:
+        """A snapshot on its way."""
+        method = self.channel.unary_stream(
             "/etcdserverpb.Maintenance/Snapshot",
             request_serializer=rpc.SnapshotRequest.SerializeToString,
             response_deserializer=rpc.SnapshotResponse.FromString,
         )
-        return [message async for message in call(rpc.SnapshotRequest(), timeout=TIMEOUT_S)]
+        return method(rpc.SnapshotRequest(), timeout=TIMEOUT_S)
+
+    async def snapshot(self) -> list[rpc.SnapshotResponse]:
+        """All messages of a snapshot."""
+        return [message async for message in self.start_snapshot()]
 
 
 @asynccontextmanager
