@@ -38,7 +38,8 @@ class WatchEpisode:
         if choice < 0.22:
             return [Create(stream, self._create_request())]
         if choice < 0.28:
-            return [Cancel(stream, dice.pick((*CHOSEN_IDS, 0, 3, 4, 77)))]
+            # What is on its way when a watch is cancelled may or may not arrive.
+            return [Settle(), Cancel(stream, dice.pick((*CHOSEN_IDS, 0, 3, 4, 77)))]
         if choice < 0.31:
             return [Settle(), Progress(stream)]
         if choice < 0.335:
