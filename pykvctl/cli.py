@@ -27,7 +27,12 @@ def main() -> NoReturn:
     # shells and `timeout` see the status they expect.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    streams = Streams(sys.stdin.buffer, sys.stdout.buffer, sys.stderr.buffer)
+    # A descriptor that was closed by the caller leaves None here.
+    streams = Streams(
+        sys.stdin.buffer if sys.stdin else open(os.devnull, "rb"),  # noqa: SIM115
+        sys.stdout.buffer if sys.stdout else open(os.devnull, "wb"),  # noqa: SIM115
+        sys.stderr.buffer if sys.stderr else open(os.devnull, "wb"),  # noqa: SIM115
+    )
     environ = dict(os.environ)
     # gRPC's core would repeat on standard error what our own error line says.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -72,7 +77,7 @@ def _run_command(command: Command, line: Line, session: Session) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except OSError as error:
-        session.streams.error_line(f"Error: {error}")
+        session.streams.error_line(f"Error: {(error.strerror or str(error)).lower()}")
         return ExitCode.ERROR
     finally:
         session.close()

@@ -141,9 +141,11 @@ class Session:
             password = read_password(self.streams, "Password: ")
         return (name, password) if name and password else None
 
-    def log(self, level: str, message: str, **fields: object) -> None:
+    def log(
+        self, level: str, message: str, *, logger: str = "", caller: str = "", **fields: object
+    ) -> None:
         """Write a log line to standard error."""
-        self.streams.error_line(log_line(level, message, **fields))  # type: ignore[arg-type]
+        self.streams.error_line(log_line(level, message, logger=logger, caller=caller, **fields))
 
     def _log_failure(self, method: str, peer: str, error: RequestError) -> None:
         """Why a call failed: the error line alone may only say that its time is over."""

@@ -58,8 +58,8 @@ def save(session: Session, args: list[str]) -> None:
         session.streams.line(f"Server version {version}")
 
 
-def _log(session: Session, message: str, **fields: object) -> None:
-    session.log("info", message, caller=_CALLER, **fields)
+def _log(session: Session, message: str, *, logger: str = "", **fields: object) -> None:
+    session.log("info", message, logger=logger, caller=_CALLER, **fields)
 
 
 def _fetch(session: Session, file: BinaryIO) -> str:
