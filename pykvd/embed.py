@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from pykvd.api.cluster import ClusterService
+from pykvd.api.guard import Guard
 from pykvd.api.health import HealthService
 from pykvd.api.kv import KVService
 from pykvd.api.lease import LeaseService
@@ -49,6 +50,7 @@ class Server:
         self._listener: Listener | None = None
         self._peer_listener: Listener | None = None
         self._network: PeerNetwork | None = None
+        self._guard: Guard | None = None
         self._compactor: AutoCompactor | None = None
         self._failure: BaseException | None = None
         self._ended = asyncio.Event()
@@ -144,7 +146,8 @@ class Server:
             keepalive_interval=config.grpc_keepalive_interval,
             keepalive_timeout=config.grpc_keepalive_timeout,
         )
-        return Listener(unary=unary, streams=streams, limits=limits)
+        guard = self._guard = Guard(node)
+        return Listener(unary=guard.unary(unary), streams=guard.streams(streams), limits=limits)
 
     async def _listen(self, listener: Listener, url: URL) -> list[tuple[str, int]]:
         if url.is_unix:
@@ -173,6 +176,8 @@ class Server:
         node, self._node = self._node, None
         if self._compactor:
             self._compactor.stop()
+        if self._guard:
+            self._guard.stop()
         if node:
             await node.hand_over()
         if self._listener and node:

@@ -4,14 +4,19 @@ import asyncio
 import time
 
 from pykvd.api.decode import decode
-from pykvd.errors import Failure
+from pykvd.api.tasks import CallTasks
+from pykvd.errors import Failure, RpcError
 from pykvd.mvcc.record import varint
 from pykvd.node.commands import Command
 from pykvd.node.node import Node
 from pykvd.node.quota import Quota
+from pykvd.node.responder import FutureResponder, Responder
 from pykvd.pb import rpc_pb2 as rpc
 from pykvd.transport import Call, Stream, StreamHandler, StreamReceiver, UnaryHandler
 
+#: The questions that members ask the leader.
+TIME_TO_LIVE = "lease-time-to-live"
+KEEP_ALIVE = "lease-keep-alive"
 #: etcd's bookkeeping cost of a lease against the quota, in bytes.
 LEASE_COST = 64
 
@@ -38,6 +43,9 @@ class LeaseService:
         self._lessor = node.lessor
         self._new_id = LeaseIds(node.member_id)
         self._now = asyncio.get_running_loop().time
+        self._tasks = CallTasks()
+        node.answers[TIME_TO_LIVE] = self._answer_time_to_live
+        node.answers[KEEP_ALIVE] = self._answer_keep_alive
 
     def unary(self) -> dict[str, UnaryHandler]:
         """The service's unary methods by path."""
@@ -67,8 +75,33 @@ class LeaseService:
         request = decode(rpc.LeaseRevokeRequest, payload)
         self._node.propose(Command.LEASE_REVOKE, payload, request, call)
 
-    def time_to_live(self, _call: Call, payload: bytes) -> bytes:
-        """Tell the remaining seconds of a lease, and its keys if asked."""
+    def time_to_live(self, call: Call, payload: bytes) -> bytes | None:
+        """Tell the remaining seconds of a lease, and its keys if asked; the leader knows them."""
+        if self._node.is_leader:
+            return self._header() + self._time_to_live(payload)
+
+        async def ask() -> None:
+            call.reply(self._header() + await self._node.ask_leader(TIME_TO_LIVE, payload))
+
+        self._tasks.run(call, ask())
+        return None
+
+    async def _answer_time_to_live(self, payload: bytes) -> bytes:
+        self._check_leads()
+        return self._time_to_live(payload)
+
+    async def _answer_keep_alive(self, payload: bytes) -> bytes:
+        """Renew for another member: a LeaseKeepAliveRequest in, the new TTL in decimal out."""
+        self._check_leads()
+        responder = FutureResponder()
+        renew(self._node, decode(rpc.LeaseKeepAliveRequest, payload).ID, responder)
+        return await responder.future
+
+    def _check_leads(self) -> None:
+        if not self._node.is_leader:
+            raise Failure.NO_LEADER.error()
+
+    def _time_to_live(self, payload: bytes) -> bytes:
         request = decode(rpc.LeaseTimeToLiveRequest, payload)
         response = rpc.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1)
         lease = self._lessor.leases.get(request.ID)
@@ -77,7 +110,7 @@ class LeaseService:
             response.grantedTTL = lease.ttl
             if request.keys:
                 response.keys.extend(sorted(lease.keys))
-        return self._header() + response.SerializeToString()
+        return response.SerializeToString()
 
     def leases(self, _call: Call, _payload: bytes) -> bytes:
         """List all leases, those that end first in front."""
@@ -93,53 +126,71 @@ class LeaseService:
         return self._node.header(self._node.store.revision)
 
 
+def renew(node: Node, lease_id: int, responder: Responder) -> None:
+    """Renew a lease on the leader; the responder is told the new TTL in decimal, 0 if it is gone.
+
+    A remaining time that was recorded is first forgotten by the log: a crash after the answer must
+    not bring the shorter time back.
+    """
+    now = asyncio.get_running_loop().time
+    lease = node.lessor.leases.get(lease_id)
+    if lease is None or not lease.remaining:
+        responder.reply(b"%d" % node.lessor.renew(lease_id, now()))
+        return
+    checkpoint = rpc.LeaseCheckpoint(ID=lease_id, remaining_TTL=0)
+    command = rpc.LeaseCheckpointRequest(checkpoints=[checkpoint])
+
+    class Recorded:
+        def reply(self, _message: bytes) -> None:
+            responder.reply(b"%d" % node.lessor.renew(lease_id, now()))
+
+        def fail(self, code: int, message: str) -> None:
+            responder.fail(code, message)
+
+    node.propose(Command.LEASE_CHECKPOINT, command.SerializeToString(), command, Recorded())
+
+
 class _KeepAlive:
     """One keep-alive stream."""
 
     def __init__(self, node: Node, stream: Stream) -> None:
         self._node = node
         self._stream = stream
-        self._now = asyncio.get_running_loop().time
         self._unanswered = 0
         self._half_closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def message_received(self, message: bytes) -> None:
-        """Renew, or have the log forget a recorded remaining time first."""
-        if not self._node.can_read:
-            raise Failure.NO_LEADER.error()
+        """Renew here if this member leads, else have the leader do it."""
         request = decode(rpc.LeaseKeepAliveRequest, message)
         header = self._node.header(self._node.store.revision)
-        lease = self._node.lessor.leases.get(request.ID)
-        if lease is None or not lease.remaining:
-            self._answer(header, request.ID)
-            return
-        # A crash after the answer must not bring the shorter time back.
-        checkpoint = rpc.LeaseCheckpoint(ID=request.ID, remaining_TTL=0)
-        command = rpc.LeaseCheckpointRequest(checkpoints=[checkpoint])
+        renewal = _Renewal(self, header, request.ID)
         self._unanswered += 1
-        self._node.propose(
-            Command.LEASE_CHECKPOINT,
-            command.SerializeToString(),
-            command,
-            _Renewal(self, header, request.ID),
-        )
+        if self._node.is_leader:
+            renew(self._node, request.ID, renewal)
+            return
+        task = asyncio.get_running_loop().create_task(self._ask_leader(message, renewal))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    def _answer(self, header: bytes, lease_id: int) -> None:
-        ttl = self._node.lessor.renew(lease_id, self._now())
+    async def _ask_leader(self, message: bytes, renewal: "_Renewal") -> None:
+        try:
+            renewal.reply(await self._node.ask_leader(KEEP_ALIVE, message))
+        except RpcError as error:
+            renewal.fail(error.code, error.message)
+
+    def answer(self, header: bytes, lease_id: int, ttl: int) -> None:
+        """Send one answer."""
+        self._unanswered -= 1
         fields = (b"\x10" + varint(lease_id) if lease_id else b"") + (
             b"\x18" + varint(ttl) if ttl else b""
         )
         self._stream.send(header + fields)
-
-    def recorded(self, header: bytes, lease_id: int) -> None:
-        """The log has forgotten the remaining time: renew."""
-        self._unanswered -= 1
-        self._answer(header, lease_id)
         if self._half_closed and not self._unanswered:
             self._stream.finish()
 
     def refused(self, code: int, message: str) -> None:
-        """The log could not be written in time."""
+        """A renewal failed: that ends the stream."""
         self._stream.finish(code, message)
 
     def half_closed(self) -> None:
@@ -149,24 +200,26 @@ class _KeepAlive:
             self._stream.finish()
 
     def closed(self) -> None:
-        """Nothing to clean up."""
+        """The client is gone."""
+        for task in self._tasks:
+            task.cancel()
 
     def writable(self) -> None:
         """Answers are never held back: there is one a request."""
 
 
 class _Renewal:
-    """A keep-alive that waits for the log."""
+    """The answer that a keep-alive waits for."""
 
     def __init__(self, stream: _KeepAlive, header: bytes, lease_id: int) -> None:
         self._stream = stream
         self._header = header
         self._lease_id = lease_id
 
-    def reply(self, _message: bytes) -> None:
-        """The checkpoint is applied."""
-        self._stream.recorded(self._header, self._lease_id)
+    def reply(self, ttl: bytes) -> None:
+        """Renewed, or gone (0)."""
+        self._stream.answer(self._header, self._lease_id, int(ttl))
 
     def fail(self, code: int, message: str) -> None:
-        """It is not."""
+        """The log or the leader could not be reached in time."""
         self._stream.refused(code, message)

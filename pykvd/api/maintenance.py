@@ -141,14 +141,15 @@ class MaintenanceService:
         finally:
             shutil.rmtree(directory)
 
-    def move_leader(self, _call: Call, payload: bytes) -> bytes:
-        """Hand leadership over; the only voter can only keep it."""
+    def move_leader(self, call: Call, payload: bytes) -> None:
+        """Hand leadership over; answered when the other member leads."""
         request = decode(rpc.MoveLeaderRequest, payload)
-        if not self._node.is_leader:
-            raise Failure.NOT_LEADER.error()
-        if request.targetID != self._node.member_id:
-            raise Failure.BAD_TRANSFEREE.error()
-        return b""
+
+        async def work() -> None:
+            await self._node.move_leader(request.targetID)
+            call.reply(b"")
+
+        self._tasks.run(call, work())
 
     def downgrade(self, _call: Call, payload: bytes) -> bytes:
         """Check a version to downgrade to; there is none below ours that could take over."""

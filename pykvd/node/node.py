@@ -46,6 +46,7 @@ from pykvd.raft import (
     ConfChange,
     ConfChangeKind,
     ConfChangeSingle,
+    ConfState,
     Entry,
     EntryKind,
     ProposalDropped,
@@ -133,6 +134,8 @@ class Node:
         self.member_id = storage.identity.member_id
         self.cluster_id = storage.identity.cluster_id
         self.leader = 0
+        #: Whether this member only listens.
+        self.is_learner = False
         self.store = storage.store
         self.header = HeaderEncoder(self.cluster_id, self.member_id)
         self.header.set_term(storage.hard_state.term)
@@ -157,7 +160,7 @@ class Node:
             fragment_bytes=config.max_request_bytes + GRPC_OVERHEAD_BYTES,
         )
         self.raft = _make_raft(config, storage)
-        self._alone = storage.conf_state.members() == (self.member_id,)
+        self._configured(storage.conf_state)
         self._log = log_writer(storage.wal, self.post_failure)
         storage.backend.on_failure = self.post_failure
         self._driver = RaftDriver(self.raft, self._log, self)
@@ -256,7 +259,7 @@ class Node:
 
     async def hand_over(self) -> None:
         """Record the leases and let another voter lead, where this member leads."""
-        if self._stopping or not self.is_leader:
+        if self._stopping or self._removed or not self.is_leader:
             return
         try:
             # Applied behind all that was proposed before it.
@@ -321,12 +324,6 @@ class Node:
     def is_leader(self) -> bool:
         """Whether this member leads."""
         return self.leader == self.member_id
-
-    @property
-    def is_learner(self) -> bool:
-        """Whether this member only listens."""
-        member = self.membership.members.get(self.member_id)
-        return member is not None and member.is_learner
 
     @property
     def can_read(self) -> bool:
@@ -502,7 +499,7 @@ class Node:
         self.store.load()
         self.applier.load()
         self.hub.resync(seen)
-        self._alone = snapshot.conf_state.members() == (self.member_id,)
+        self._configured(snapshot.conf_state)
         for member in self.membership.in_order():
             self._reach(member)
         if self.lessor.primary:
@@ -542,7 +539,10 @@ class Node:
 
     def role_changed(self, state: SoftState) -> None:
         """Only the leader keeps the clocks of leases."""
-        self.leader = state.leader
+        before, self.leader = self.leader, state.leader
+        if before in self.membership.removed and before != self.member_id:
+            # It led until the others knew of its removal (thesis 4.2.2).
+            self._part_with(before)
         if self._removed and state.role is not Role.LEADER:
             self._leave()
         if state.role is Role.LEADER and not self.lessor.primary:
@@ -596,7 +596,7 @@ class Node:
         refusal = self.applier.change_member(change) if change else None
         state = self.raft.apply_conf_change(ConfChange() if refusal else raft_change)
         self._storage.backend.set("meta", CONF_STATE_KEY, state.encode())
-        self._alone = state.members() == (self.member_id,)
+        self._configured(state)
         if change is None:
             return
         if refusal is None:
@@ -608,6 +608,10 @@ class Node:
             responder.fail(refusal.code, refusal.text)
         else:
             responder.reply(b"")
+
+    def _configured(self, state: ConfState) -> None:
+        self._alone = state.members() == (self.member_id,)
+        self.is_learner = self.member_id in state.learners
 
     def _follow_change(self, change: MemberChange) -> None:
         member = self.membership.members.get(change.member.id)
@@ -624,9 +628,13 @@ class Node:
             self._removed = True
             if not self.is_leader:
                 self._leave()
-        elif self.network:
-            self.network.removed.add(change.member.id)
-            self.network.remove_peer(change.member.id)
+        elif change.member.id != self.leader:
+            self._part_with(change.member.id)
+
+    def _part_with(self, member_id: int) -> None:
+        if self.network:
+            self.network.removed.add(member_id)
+            self.network.remove_peer(member_id)
 
 
 _RAFT_CHANGES = {

@@ -97,6 +97,10 @@ class Hub:
             self._synced.remove(watcher)
             watcher.synced = False
             self._lag(watcher)
+        while self._future and self._future[0][0] <= self._store.revision:
+            watcher = heappop(self._future)[2]
+            if watcher.active:
+                self._lag(watcher)
         self.wake()
 
     # Live events

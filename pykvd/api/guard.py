@@ -1,0 +1,100 @@
+"""What every call has to pass: the client's demand for a leader, and what a learner may serve."""
+
+import asyncio
+from collections.abc import Mapping
+
+from pykvd.api.decode import decode
+from pykvd.errors import Failure
+from pykvd.node.node import Node
+from pykvd.pb import rpc_pb2 as rpc
+from pykvd.transport import Call, Stream, StreamHandler, StreamReceiver, UnaryHandler
+
+#: Metadata by which a client asks to be refused by a member that knows no leader.
+REQUIRE_LEADER = "hasleader"
+#: Checks in a row, an election timeout apart, after which such streams end (etcd's figure).
+CHECKS = 3
+RANGE = "/etcdserverpb.KV/Range"
+#: What a learner serves beside serializable Ranges.
+LEARNER_UNARY = frozenset({"/etcdserverpb.Maintenance/Status"})
+LEARNER_STREAMS = frozenset({"/etcdserverpb.Maintenance/Snapshot"})
+
+
+class Guard:
+    """Wraps handlers; costs a call two attribute reads where this member votes and has a leader."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._streams: dict[Stream, None] = {}
+        self._missed = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def unary(self, handlers: Mapping[str, UnaryHandler]) -> dict[str, UnaryHandler]:
+        """The handlers, guarded."""
+        return {path: self._guard_unary(path, handler) for path, handler in handlers.items()}
+
+    def streams(self, handlers: Mapping[str, StreamHandler]) -> dict[str, StreamHandler]:
+        """The handlers, guarded."""
+        return {path: self._guard_stream(path, handler) for path, handler in handlers.items()}
+
+    def _guard_unary(self, path: str, handler: UnaryHandler) -> UnaryHandler:
+        node = self._node
+
+        def guarded(call: Call, payload: bytes) -> bytes | None:
+            if node.is_learner:
+                _check_learner(path, payload)
+            if not node.leader and _wants_leader(call):
+                raise Failure.NO_LEADER.error()
+            return handler(call, payload)
+
+        return guarded
+
+    def _guard_stream(self, path: str, handler: StreamHandler) -> StreamHandler:
+        def guarded(stream: Stream) -> StreamReceiver:
+            if self._node.is_learner and path not in LEARNER_STREAMS:
+                raise Failure.LEARNER.error()
+            if not _wants_leader(stream):
+                return handler(stream)
+            if not self._node.leader:
+                raise Failure.NO_LEADER.error()
+            self._watch(stream)
+            return handler(stream)
+
+        return guarded
+
+    def _watch(self, stream: Stream) -> None:
+        self._streams[stream] = None
+        if self._timer is None:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._node.config.election_timeout, self._check)
+
+    def _check(self) -> None:
+        """End the streams whose clients do not want to hang on a member that is cut off."""
+        self._timer = None
+        self._streams = {stream: None for stream in self._streams if not stream.done}
+        self._missed = 0 if self._node.leader else self._missed + 1
+        if self._missed >= CHECKS:
+            streams, self._streams = self._streams, {}
+            for stream in streams:
+                stream.finish(Failure.NO_LEADER.code, Failure.NO_LEADER.text)
+        if self._streams:
+            self._schedule()
+
+    def stop(self) -> None:
+        """End the checks."""
+        if self._timer:
+            self._timer.cancel()
+
+
+def _wants_leader(call: Call | Stream) -> bool:
+    return call.metadata.get(REQUIRE_LEADER) == "true"
+
+
+def _check_learner(path: str, payload: bytes) -> None:
+    if path in LEARNER_UNARY:
+        return
+    if path == RANGE and decode(rpc.RangeRequest, payload).serializable:
+        return
+    raise Failure.LEARNER.error()
