@@ -69,6 +69,7 @@ class Backend:
         self._recent: dict[int, bytes] = {}
         self._pending = Batch()
         self._committing: Batch | None = None
+        self._installing = False
         self._committed: deque[Batch] = deque()
         self._committed_bytes = 0
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -101,8 +102,8 @@ class Backend:
 
     @property
     def idle(self) -> bool:
-        """Whether no commit is under way."""
-        return self._committing is None
+        """Whether a commit may begin: none is under way, and the file is not being replaced."""
+        return self._committing is None and not self._installing
 
     def add(self, record_id: int, framed: bytes) -> None:
         """Add a record; ids ascend."""
@@ -166,7 +167,7 @@ class Backend:
 
         Only one commit is under way at a time: the caller waits for `idle`, or uses `flush`.
         """
-        assert self._committing is None
+        assert self.idle
         batch, self._pending = self._pending, Batch()
         self._committing = batch
 
@@ -199,7 +200,10 @@ class Backend:
         await self._replace(lambda environment, path: environment.copy_to(path), lambda: None)
 
     async def install(self, file: Path) -> None:
-        """Switch to a data file from elsewhere; all that is pending or cached is dropped."""
+        """Switch to a data file from elsewhere; all that is pending or cached is dropped.
+
+        No commit begins meanwhile: it would put old changes into the new file.
+        """
 
         def forget() -> None:
             self._recent.clear()
@@ -207,7 +211,11 @@ class Backend:
             self._committed_bytes = 0
             self._pending = Batch()
 
-        await self._replace(lambda environment, path: environment.adopt(file, path), forget)
+        self._installing = True
+        try:
+            await self._replace(lambda environment, path: environment.adopt(file, path), forget)
+        finally:
+            self._installing = False
 
     async def _replace(
         self, fill: Callable[[Environment, Path], None], switched: Callable[[], None]

@@ -69,6 +69,8 @@ class Committer:
         """The store was replaced by another member's, which is at this entry."""
         self.stop()
         self.index, self._term, self._marked = index, term, index
+        if self._wanted or self._waiters:
+            self._commit()
 
     async def flush(self) -> None:
         """Wait until everything applied so far is in the store's file."""
