@@ -1,24 +1,12 @@
-"""The entry point: find the command, run it, turn its outcome into texts and an exit status."""
+"""The entry point of the process: signals, streams, exit status.
+
+It imports next to nothing, so that Ctrl-C is quiet from the first moment on.
+"""
 
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
 from typing import NoReturn
-
-from pykvctl.commands import API_VERSION, ROOT
-from pykvctl.errors import (
-    CommandError,
-    ExitCode,
-    FlagError,
-    ReportedError,
-    RequestError,
-    UnknownCommandError,
-)
-from pykvctl.options.command import Command, Group, Line, find
-from pykvctl.options.usage import usage_text
-from pykvctl.session import Session
-from pykvctl.streams import Streams, encode
 
 
 def main() -> NoReturn:
@@ -27,6 +15,9 @@ def main() -> NoReturn:
     # shells and `timeout` see the status they expect.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    from pykvctl.dispatch import run  # noqa: PLC0415
+    from pykvctl.streams import Streams  # noqa: PLC0415
+
     # A descriptor that was closed by the caller leaves None here.
     streams = Streams(
         sys.stdin.buffer if sys.stdin else open(os.devnull, "rb"),  # noqa: SIM115
@@ -39,51 +30,3 @@ def main() -> NoReturn:
     code = run(sys.argv[1:], streams, environ)
     # Everything is written and closed; taking the interpreter apart would cost another 20 ms.
     os._exit(code)
-
-
-def run(words: Sequence[str], streams: Streams, environ: Mapping[str, str]) -> int:
-    """Run one command line and return its exit status; never raises for what a user can cause."""
-    try:
-        path, node, rest = find(ROOT, list(words))
-    except UnknownCommandError as error:
-        streams.error_line(f"Error: {error}")
-        streams.error_line(f"Run '{ROOT.name} --help' for usage.")
-        return ExitCode.ERROR
-    try:
-        line = node.read(rest)
-    except FlagError as error:
-        show_usage(streams, path, node)
-        streams.error_line(f"Error: {error}\n")
-        return ExitCode.ERROR
-    if line.help or isinstance(node, Group):
-        show_usage(streams, path, node)
-        return ExitCode.SUCCESS
-    return _run_command(node, line, Session(streams, environ, line.global_values))
-
-
-def _run_command(command: Command, line: Line, session: Session) -> int:
-    try:
-        command.run(session, line)
-    except CommandError as error:
-        session.streams.error_line(f"Error: {error}")
-        return error.exit_code
-    except RequestError as error:
-        session.streams.error_line(f"Error: {error}")
-        return ExitCode.ERROR
-    except ReportedError as error:
-        return error.exit_code
-    except BrokenPipeError:
-        return 128 + signal.SIGPIPE
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except OSError as error:
-        session.streams.error_line(f"Error: {(error.strerror or str(error)).lower()}")
-        return ExitCode.ERROR
-    finally:
-        session.close()
-    return ExitCode.SUCCESS
-
-
-def show_usage(streams: Streams, path: list[str], node: Command | Group) -> None:
-    """Write the usage text of a command to standard output."""
-    streams.write(encode(usage_text(ROOT, path, node, API_VERSION)))

@@ -84,6 +84,7 @@ class Client:
             self._token = self._unary(AUTHENTICATE, request, timeout_s).token
         except RequestError as error:
             if error.details != "etcdserver: authentication is not enabled":
+                self._on_failure(AUTHENTICATE.path, self._peer_of(error), error)
                 raise
 
     def unary(self, method: Method[Req, Resp], request: Req, timeout_s: float | None) -> Resp:

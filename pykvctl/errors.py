@@ -1,7 +1,7 @@
 """Exit codes of the command line and the exceptions that carry them.
 
-Every failure a user can cause ends here: commands raise, `cli.run` prints one line and returns the
-code. Nothing below `cli` writes an error line or exits the process by itself.
+Every failure a user can cause ends here: commands raise, `dispatch.run` prints one line and
+returns the code. Nothing below it writes an error line or exits the process by itself.
 """
 
 from enum import IntEnum

@@ -54,8 +54,8 @@ class WatchUpdate:
 class Watch:
     """One watch; iterating yields its updates, the last one being its cancellation.
 
-    Invariant: `next_revision` is above all revisions delivered; 0 means that it was neither asked
-    to start at a revision nor confirmed yet.
+    Invariant: `next_revision` is above all revisions delivered, and nothing that is to be delivered
+    lies below it; 0 means that it was neither asked to start at a revision nor confirmed yet.
     """
 
     def __init__(self, request: rpc.WatchCreateRequest) -> None:
@@ -88,8 +88,12 @@ class Watch:
                 return
             del response.events[:]
             response.events.extend(fresh)
-        last = response.events[-1].kv.mod_revision if response.events else response.header.revision
-        self.next_revision = max(self.next_revision, last + 1)
+        if response.events:
+            self.next_revision = response.events[-1].kv.mod_revision + 1
+        elif response.watch_id == self.watch_id:
+            # An answer to a progress request is for the whole stream (id -1). Servers before 3.4.25
+            # send it also while a watch still lacks history, so it must not move the watch.
+            self.next_revision = max(self.next_revision, response.header.revision + 1)
         self._updates.put(WatchUpdate(response))
 
     def end(self, response: rpc.WatchResponse, reason: str) -> None:

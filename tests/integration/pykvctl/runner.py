@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from pykvctl.cli import run
+from pykvctl.dispatch import run
 from pykvctl.streams import Streams
 from tests.integration.pykvctl.transcript import Outcome, outcome_of
 
@@ -65,15 +65,7 @@ class Runner:
             stdin: BinaryIO | bytes = cast(BinaryIO, process.stdout)
         else:
             stdin = b""
-        if " -- " in command and process is not None:
-            # The commands that a watch runs write to the streams of the process.
-            call = [sys.executable, "-m", "pykvctl", *words]
-            done = subprocess.run(
-                call, stdin=process.stdout, capture_output=True, env=environ, check=False
-            )
-            out, err, status = done.stdout, done.stderr, done.returncode
-        else:
-            out, err, status = run_cli(words, environ, stdin, enough)
+        out, err, status = run_cli(words, environ, stdin, enough)
         if process is not None:
             process.communicate()
         if after:
@@ -85,12 +77,15 @@ class Runner:
     def run_live(
         self, command: str, enough: Callable[[bytes], bool], then: Callable[[], None] | None
     ) -> Outcome:
-        """Run a call as a process until its output is `enough`, then do `then` or interrupt it."""
+        """Run a call as a process; when both outputs are `enough`, do `then` or interrupt it."""
         stages = _split_pipeline(command)
+        feeder = None
+        if not _CALL.match(stages[0]):
+            feeder = self._bash(stages.pop(0), stdin=subprocess.DEVNULL)
         words, environ = self._call(stages[0])
         process = subprocess.Popen(
             [sys.executable, "-m", "pykvctl", *words],
-            stdin=subprocess.DEVNULL,
+            stdin=feeder.stdout if feeder else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environ,
@@ -98,7 +93,7 @@ class Runner:
         )
         out = _Collector(cast(BinaryIO, process.stdout))
         err = _Collector(cast(BinaryIO, process.stderr))
-        _wait(lambda: enough(out.data) or process.poll() is not None)
+        _wait(lambda: enough(out.data + err.data) or process.poll() is not None)
         if then is not None:
             then()
         elif process.poll() is None:
@@ -108,6 +103,8 @@ class Runner:
         except subprocess.TimeoutExpired:
             process.kill()
             status = process.wait()
+        if feeder is not None:
+            feeder.communicate()
         stdout = out.finish()
         if len(stages) > 1:
             stdout, _ = self._bash(" | ".join(stages[1:]), stdin=subprocess.PIPE).communicate(

@@ -64,7 +64,6 @@ NOT_OLD_ETCD = {
 SHORTER = [
     (r"--command-timeout=(1s|500ms)", "--command-timeout=200ms"),
     (r"--endpoints=127.0.0.1:1 get foo", "--command-timeout=200ms --endpoints=127.0.0.1:1 get foo"),
-    (r"sleep 0\.[37]", "sleep 0.25"),
 ]
 
 
@@ -128,10 +127,22 @@ class Replay:
             return self.runner.run(command, self._enough(step.outcome))
         if re.match(r"etcdctl watch .* -- ", command):
             return self.runner.run_live(command, lambda _: False, None)
+        if re.match(r"\(.*\) \| .*etcdctl watch -i", command):
+            return self._run_interactive(command, step)
         if command.startswith("sleep "):
             self._until_gone(command.rpartition(" ")[2])
             command = command.partition("; ")[2]
         return self.runner.run(command)
+
+    def _run_interactive(self, command: str, step: Step) -> Outcome:
+        """A call that reads lines; its input ends when all but the error for that is printed."""
+        ended = self.runner.folder / "ended"
+        ended.unlink(missing_ok=True)
+        command = re.sub(
+            r"sleep [\d.]+(?=\) \|)", "until [ -e ended ]; do sleep 0.02; done", command
+        )
+        lines = len(step.outcome.stdout) + len(step.outcome.stderr) - 1
+        return self.runner.run_live(command, lambda data: data.count(b"\n") >= lines, ended.touch)
 
     def _run_with_background(self, jobs: str, command: str, step: Step) -> Outcome:
         """A live call, and other calls while it runs."""

@@ -15,9 +15,9 @@ PROGRAM = [sys.executable, "-m", "pykvctl"]
 def test_keys_and_values_are_bytes(server: Server) -> None:
     """What is no UTF-8 passes through arguments, pipes and outputs unchanged."""
     environ = environment(server)
-    put = [*PROGRAM, "put", b"k\xff\x01", "--", b"-\xfe\n"]
+    put: list[str | bytes] = [*PROGRAM, "put", b"k\xff\x01", "--", b"-\xfe\n"]
     assert subprocess.run(put, env=environ, capture_output=True, check=True).stdout == b"OK\n"
-    get = [*PROGRAM, "get", "--prefix", b"k\xff"]
+    get: list[str | bytes] = [*PROGRAM, "get", "--prefix", b"k\xff"]
     out = subprocess.run(get, env=environ, capture_output=True, check=True).stdout
     assert out == b"k\xff\x01\n-\xfe\n\n"
     assert run_cli(["put", "piped"], environ, b"\x00\xff")[2] == 0
@@ -52,7 +52,7 @@ def test_only_commands_that_call_import_grpc() -> None:
     """Help and argument errors do not wait for gRPC."""
     script = (
         "import io, sys\n"
-        "from pykvctl.cli import run\n"
+        "from pykvctl.dispatch import run\n"
         "from pykvctl.streams import Streams\n"
         "for words in (['version'], ['get'], ['put', '-z'], ['bogus']):\n"
         "    run(words, Streams(io.BytesIO(), io.BytesIO(), io.BytesIO()), {})\n"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import click
 import pytest
 
-from pykvctl.cli import run
 from pykvctl.commands import ROOT
+from pykvctl.dispatch import run
 from pykvctl.errors import FlagError
 from pykvctl.options.command import Command, Group, find
 from pykvctl.options.parser import FlagSet, parse_flags

@@ -37,10 +37,22 @@ def test_a_watch_of_history_keeps_its_start_until_it_got_events() -> None:
     assert start_of(watch) == 6
 
 
-def test_progress_moves_the_start() -> None:
+def test_progress_of_the_watch_moves_the_start() -> None:
     watch = Watch(rpc.WatchCreateRequest(key=b"k", start_revision=3))
+    watch.confirm(rpc.WatchResponse(created=True, watch_id=0))
     watch.deliver(response(header=9))
     assert start_of(watch) == 10
+
+
+def test_progress_of_the_stream_hides_no_history() -> None:
+    """Old servers answer progress requests before they have sent what happened earlier."""
+    watch = Watch(rpc.WatchCreateRequest(key=b"k", start_revision=3))
+    watch.confirm(rpc.WatchResponse(created=True, watch_id=0))
+    progress = response(header=9)
+    progress.watch_id = -1
+    watch.deliver(progress)
+    watch.deliver(response(4))
+    assert delivered(watch) == [[], [4]]
 
 
 def test_what_was_delivered_is_not_delivered_again() -> None:
