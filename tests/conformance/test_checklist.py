@@ -351,6 +351,62 @@ def test_a_delete_at_the_compacted_revision_is_still_told(client: Client) -> Non
         assert event == kv_pb2.Event(type=kv_pb2.Event.DELETE, kv=kv)
 
 
+def test_a_compacted_watch_is_canceled_once_more_on_request(client: Client) -> None:
+    revision = write(client, b"20/a", 3)
+    compact(client, revision)
+    with WatchStream(client) as stream:
+        watch = stream.create(CREATE(key=b"20/a", start_revision=revision - 1)).watch_id
+        stream.wait(lambda: stream.canceled(watch) is not None, "the end of the watch")
+        stream.cancel(watch)
+        stream.wait(lambda: len(stream.responses) == 3, "the answer to the cancel request")
+        last = stream.responses[-1]
+        assert (last.watch_id, last.canceled, last.compact_revision) == (watch, True, 0)
+        assert last.header.revision == revision
+
+
+def test_compacting_keeps_the_last_change_of_a_key_at_its_revision(client: Client) -> None:
+    key = b"\xfe21"
+    reply = client.call(
+        methods.TXN, rpc_pb2.TxnRequest(success=[put(key), delete(key, EVERYTHING)])
+    )
+    compact(client, reply.header.revision)
+    last = write(client, key)
+    with WatchStream(client) as stream:
+        request = CREATE(key=key, start_revision=reply.header.revision)
+        watch = stream.create(request).watch_id
+        stream.wait(
+            lambda: [event.kv.mod_revision for event in stream.events(watch)][-1:] == [last],
+            "the history",
+        )
+        kinds = [event.type for event in stream.events(watch)]
+        assert kinds == [kv_pb2.Event.DELETE, kv_pb2.Event.PUT]
+
+
+def test_a_key_made_anew_in_a_transaction_has_no_previous_state(client: Client) -> None:
+    key = b"22/a"
+    write(client, key)
+    with WatchStream(client) as stream:
+        watch = stream.create(CREATE(key=key, prev_kv=True)).watch_id
+        # A delete to the end of all keys is the one that may meet a put of the same list.
+        ops = [delete(key, EVERYTHING), put(key)]
+        client.call(methods.TXN, rpc_pb2.TxnRequest(success=ops))
+        stream.wait(lambda: len(stream.events(watch)) == 2, "both events")
+        gone, made = stream.events(watch)
+        assert gone.prev_kv.version == 1
+        assert made.kv.create_revision == made.kv.mod_revision
+        assert not made.HasField("prev_kv")
+
+
+@pytest.mark.parametrize("end", [b"23/a", b"23/0", b"\x01"])
+def test_comparing_an_inverted_range_compares_a_missing_key(client: Client, end: bytes) -> None:
+    write(client, b"23/a")
+    compare = rpc_pb2.Compare(key=b"23/a", range_end=end, version=0)
+    assert client.call(methods.TXN, rpc_pb2.TxnRequest(compare=[compare])).succeeded
+    compare.value = b"other"
+    compare.target, compare.result = rpc_pb2.Compare.VALUE, rpc_pb2.Compare.NOT_EQUAL
+    assert not client.call(methods.TXN, rpc_pb2.TxnRequest(compare=[compare])).succeeded
+
+
 def test_goaway_at_once_on_sigterm(subject_kind: Kind) -> None:
     with running(subject_kind) as server:
         with RawConnection(server.endpoint) as connection:
