@@ -1,0 +1,86 @@
+"""Forwarded calls, and the list of members for one that joins."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pykvd.peer import fetch_members
+from pykvd.transport import Code, RpcError
+from tests.integration.peer.harness import CLUSTER, Station, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_answers_and_errors_come_back(stations: list[Station]) -> None:
+    network = stations[0].network
+    assert await network.call(2, "echo", b"\x00payload", 5.0) == b"echo:\x00payload"
+    assert await network.call(3, "", b"", 5.0) == b":"
+    large = bytes(5 << 20)
+    assert await network.call(2, "echo", large, 5.0) == b"echo:" + large
+    with pytest.raises(RpcError, match="NOT_FOUND: etcdserver: requested lease not found"):
+        await network.call(2, "fail", b"", 5.0)
+    with pytest.raises(RpcError, match="UNKNOWN: internal error"):
+        await network.call(2, "break", b"", 5.0)
+
+
+async def test_many_at_once(stations: list[Station]) -> None:
+    network = stations[0].network
+    answers = await asyncio.gather(*(network.call(2, "n", b"%d" % n, 5.0) for n in range(300)))
+    assert answers == [b"n:%d" % n for n in range(300)]
+
+
+async def test_time_limit_ends_the_call_on_both_sides(stations: list[Station]) -> None:
+    one, two, _ = stations
+    with pytest.raises(RpcError, match="DEADLINE_EXCEEDED"):
+        await one.network.call(2, "wait", b"", 0.05)
+    await until(lambda: two.handler.cancelled == ["wait"], "the far side to give up")
+
+
+async def test_a_cancelled_call_is_cancelled_on_the_other_side(stations: list[Station]) -> None:
+    one, two, _ = stations
+    await one.network.call(2, "echo", b"", 5.0)
+    call = asyncio.ensure_future(one.network.call(2, "wait", b"", 60.0))
+    await until(lambda: bool(two.network._desk._tasks), "the call to arrive")
+    call.cancel()
+    await until(lambda: two.handler.cancelled == ["wait"], "the far side to give up")
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+async def test_unreachable_and_unknown_peers_fail_at_once(stations: list[Station]) -> None:
+    one, two, _ = stations
+    await one.network.call(2, "echo", b"", 5.0)
+    call = asyncio.ensure_future(one.network.call(2, "wait", b"", 60.0))
+    await until(lambda: bool(two.network._desk._tasks), "the call to arrive")
+    await two.stop()
+    with pytest.raises(RpcError) as lost:
+        await call
+    assert lost.value.code == Code.UNAVAILABLE
+    await until(lambda: one.network.connected_since(2) is None, "the loss")
+    with pytest.raises(RpcError, match="UNAVAILABLE"):
+        await one.network.call(2, "echo", b"", 5.0)
+    with pytest.raises(RpcError, match="UNAVAILABLE: peer 9 is unknown"):
+        await one.network.call(9, "echo", b"", 5.0)
+
+
+async def test_a_joining_member_fetches_the_members(stations: list[Station]) -> None:
+    urls = ["http://127.0.0.1:1", stations[1].url]
+    assert await fetch_members(urls, 5.0) == (CLUSTER, [b"one", b"", b"three"])
+
+
+async def test_fetching_members_tells_what_went_wrong_everywhere(
+    tmp_path: Path, no_leaks: None
+) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    port = silent.getsockname()[1]
+    urls = ["http://127.0.0.1:1", f"http://127.0.0.1:{port}", "https://127.0.0.1:2"]
+    with pytest.raises(RpcError) as failure:
+        await fetch_members(urls, 0.3)
+    assert failure.value.code == Code.UNAVAILABLE
+    assert all(url in failure.value.message for url in urls)
+    silent.close()
