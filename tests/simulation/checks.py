@@ -42,6 +42,14 @@ class Checks:
             watches(revision, events)
 
         node.applier.notify = notify
+        sweep = node.applier.compacted
+
+        def compacted() -> None:
+            self.truth.compacted = max(self.truth.compacted, node.store.compact_revision)
+            self._world.count("compacted")
+            sweep()
+
+        node.applier.compacted = compacted
 
     def log_of(self, process: Process) -> LogChecks:
         """Who watches over the log of a process."""

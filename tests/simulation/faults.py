@@ -68,9 +68,9 @@ class Faults:
             if not process.running:
                 process.start()
 
-    def _later(self, work: Callable[[], None]) -> None:
+    def _later(self, work: Callable[[], None], *, longest: float = 3.0) -> None:
         """Do something after a while, unless all is healed by then."""
-        delay = self._rng.choice((0.2, 0.5, 1.5, 3.0)) * (0.5 + self._rng.random())
+        delay = min(longest, self._rng.choice((0.2, 0.5, 1.5, 3.0)) * (0.5 + self._rng.random()))
         self._world.scheduler.after(delay, lambda: None if self._stopped else work())
 
     # Network
@@ -160,12 +160,12 @@ class Faults:
     def crash_all(self) -> None:
         """Power off everything at once."""
         for process in self._running():
-            self._crash(process)
+            self._crash(process, longest=0.5)
 
-    def _crash(self, process: Process) -> None:
+    def _crash(self, process: Process, *, longest: float = 3.0) -> None:
         self._world.note("m%d crashes", process.id)
         process.crash()
-        self._later(lambda: None if process.running else self._start(process))
+        self._later(lambda: None if process.running else self._start(process), longest=longest)
 
     def _start(self, process: Process) -> None:
         self._world.note("m%d starts", process.id)

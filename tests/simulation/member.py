@@ -34,7 +34,7 @@ class ObservedNode(Node):
         super().__init__(
             config,
             storage,
-            network=process.peers,
+            make_network=lambda _node: process.peers,
             on_failure=process.failed,
             on_removed=process.removed,
             log_writer=process.make_log_writer,

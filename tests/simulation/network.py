@@ -55,8 +55,9 @@ class Network:
         lost: Callable[[], None] | None = None,
         *,
         transfer: float = 0.0,
+        once: bool = False,
     ) -> None:
-        """Deliver once, never or twice; `lost` may be told when it is never.
+        """Deliver once, never or (but with `once`) twice; `lost` may be told when it is never.
 
         `transfer` seconds are added for the size of what is sent.
         """
@@ -68,7 +69,7 @@ class Network:
             self._report(lost)
             return
         self._after(self._delay() + transfer, source, target, deliver, lost)
-        if luck > 1 - conditions.duplication:
+        if luck > 1 - conditions.duplication and not once:
             self.counts["duplicated"] += 1
             self._after(self._delay() + transfer, source, target, deliver, None)
 

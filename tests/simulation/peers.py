@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from pykvd.errors import Failure
-from pykvd.raft import decode_message, encode_message
+from pykvd.errors import Failure, RpcError
+from pykvd.raft import MessageKind, decode_message, encode_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,10 @@ class SimulatedPeers:
 
         # Whether the sender learns of a loss is a matter of luck: connections break late.
         told = lost if world.rng.random() < 0.5 else None
-        world.network.send(source.id, message.to, arrive, told)
+        # A stream delivers nothing twice. Raft does not depend on that, but for proposals: they
+        # carry no identity, and each copy would be an entry of its own.
+        once = message.kind is MessageKind.PROPOSE
+        world.network.send(source.id, message.to, arrive, told, once=once)
 
     def receive(self, data: bytes) -> None:
         """Messages of another member arrive; strangers are not let in."""
@@ -70,6 +73,7 @@ class SimulatedPeers:
     async def send_snapshot(self, message: Message, path: Path) -> None:
         """Send a SNAPSHOT message and its file; tells the node how it went."""
         assert message.snapshot
+        self._world.count("snapshot sent")
         world, source, loop = self._world, self._process, self._process.loop
         target = world.members[message.to]
         outcome: asyncio.Future[bool] = loop.create_future()
@@ -102,7 +106,39 @@ class SimulatedPeers:
 
     async def call(self, peer_id: int, kind: str, payload: bytes, timeout: float) -> bytes:  # noqa: ASYNC109
         """Ask one member something; raises RpcError."""
-        raise Failure.NO_LEADER.error()
+        world, source, loop = self._world, self._process, self._process.loop
+        target = world.members[peer_id]
+        answer: asyncio.Future[bytes] = loop.create_future()
+
+        def reply(result: bytes | RpcError) -> None:
+            def settle() -> None:
+                if answer.done():
+                    return
+                if isinstance(result, RpcError):
+                    answer.set_exception(result)
+                else:
+                    answer.set_result(result)
+
+            world.network.send(target.id, source.id, lambda: loop.run(settle), once=True)
+
+        async def serve() -> None:
+            try:
+                result = await target.node.forwarded(kind, payload)
+            except RpcError as error:
+                reply(error)
+            else:
+                reply(result)
+
+        def arrive() -> None:
+            if target.running:
+                target.loop.run(lambda: target.loop.create_task(serve()))
+
+        world.network.send(source.id, peer_id, arrive, once=True)
+        try:
+            async with asyncio.timeout(timeout):
+                return await answer
+        except TimeoutError:
+            raise Failure.TIMEOUT.error() from None
 
     def connected_since(self, peer_id: int) -> float | None:
         """Since when the member has been reachable: always, or not now."""

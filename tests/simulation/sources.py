@@ -13,6 +13,7 @@ import pykvd.node.shipper as shipper_module
 from pykvd.node.storage import APPLIED, APPLIED_KEY, CONF_STATE_KEY
 from pykvd.raft import ConfState
 from tests.simulation.member import current_disk
+from tests.simulation.watch_client import WINDOW_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +67,7 @@ def simulated_sources(rng: random.Random) -> Iterator[None]:
         (node_module, "time", _Clock),
         (node_module, "random", _Chance(rng)),
         (watch_module, "random", _Chance(rng)),
+        (watch_module, "CONGESTED_BYTES", WINDOW_BYTES),
         (shipper_module, "tempfile", _TemporaryDirectories),
         (shipper_module, "shutil", _TemporaryDirectories),
         (shipper_module, "read_state", _read_state),

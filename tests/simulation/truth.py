@@ -32,6 +32,8 @@ class Truth:
     def __init__(self) -> None:
         self.changes: dict[int, tuple[Change, ...]] = {}
         self.revision = 1
+        #: The highest revision that any member has compacted at.
+        self.compacted = -1
         self._records: dict[int, tuple[tuple[int, bytes], ...]] = {}
         self._versions: dict[bytes, tuple[list[int], list[KeyValue | None]]] = {}
         #: Revision after each applied entry, and when it was first reached.

@@ -12,20 +12,24 @@ from pykvd.node.node import NodeConfig
 from pykvd.node.storage import Identity
 from pykvd.raft import ConfState, MessageKind
 from tests.simulation.checks import Checks
+from tests.simulation.client import Client
 from tests.simulation.disk import Disk
 from tests.simulation.faults import Faults
+from tests.simulation.history import check_history
 from tests.simulation.loop import Scheduler
 from tests.simulation.member import Process
 from tests.simulation.network import Network
 from tests.simulation.plan import Plan, draw_plan
 from tests.simulation.sources import simulated_sources
+from tests.simulation.watch_client import WatchClient
 
 if TYPE_CHECKING:
     from pykvd.raft import Message
+    from tests.simulation.operation import Operation
 
 CLUSTER_ID = 0xC1
-HEARTBEAT_SECONDS = 0.1
-ELECTION_SECONDS = 1.0
+HEARTBEAT_SECONDS = 0.2
+ELECTION_SECONDS = 1.2
 
 
 class World:
@@ -43,6 +47,11 @@ class World:
         ids = range(1, self.plan.size + 1)
         self.members = {member: self._make_member(member, tuple(ids)) for member in ids}
         self.faults = Faults(self)
+        self.history: list[Operation] = []
+        self.next_number = 1
+        self.healed = False
+        self.clients = [Client(self, number) for number in range(1, self.plan.clients + 1)]
+        self.watches = [WatchClient(self, number) for number in range(1, self.plan.watchers + 1)]
 
     def rng_for(self, purpose: str) -> Random:
         """A source of chance of its own: more draws of one do not change those of another."""
@@ -81,10 +90,18 @@ class World:
             for process in self.members.values():
                 process.start()
             self.faults.begin()
+            for client in self.clients:
+                client.begin()
+            for watch in self.watches:
+                watch.begin()
             self.scheduler.run(self.plan.seconds)
             self.faults.heal()
+            self.healed = True
             self.scheduler.run(self.plan.seconds + self.plan.quiet_seconds)
             self.checks.settled()
+            for watch in self.watches:
+                watch.finish()
+            check_history(self.history, self.checks.truth)
             self.close()
 
     def close(self) -> None:
@@ -99,6 +116,13 @@ class World:
 
     def disconnected(self, process: Process) -> None:
         """The connections of a process are gone."""
+        for watch in self.watches:
+            watch.disconnected(process)
+
+    def take_number(self) -> int:
+        """The number of the next operation."""
+        self.next_number += 1
+        return self.next_number - 1
 
     # What was seen
 
