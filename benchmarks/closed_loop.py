@@ -20,13 +20,17 @@ CallSource = Callable[[], tuple[Method, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The part of a workload that one process makes, and when (monotonic nanoseconds)."""
+    """The part of a workload that one process makes, and when (monotonic nanoseconds).
+
+    `port` is that of the only server or of the leader, `followers` has those of other members.
+    """
 
     port: int
     index: int
     processes: int
     begin_ns: int
     end_ns: int
+    followers: tuple[int, ...] = ()
 
     @property
     def authority(self) -> str:
@@ -132,19 +136,20 @@ class ClosedLoop:
     """`callers` unary callers over `connections`, divided among the processes.
 
     `source` makes the calls of one process; replies of fewer than `min_reply_bytes` on average
-    are an error.
+    are an error. With `all_members` the connections go to the members of a cluster by turns.
     """
 
     callers: int
     connections: int
     source: Callable[[Share], CallSource]
     min_reply_bytes: int = 1
+    all_members: bool = False
 
     async def __call__(self, share: Share) -> Outcome:
         """Make one process's share of the calls; raises BenchmarkError."""
         recorder = Recorder(share, self.callers // share.processes)
         next_call = self.source(share)
-        connections = await connect_many(share.port, self.connections // share.processes)
+        connections = await self._connect(share)
         try:
             per_connection = self.callers // self.connections
             for connection in connections:
@@ -155,6 +160,12 @@ class ClosedLoop:
         if recorder.reply_bytes < recorder.replies * self.min_reply_bytes:
             raise BenchmarkError(f"{recorder.replies} replies had {recorder.reply_bytes} bytes")
         return outcome
+
+    async def _connect(self, share: Share) -> list[Connection]:
+        count = self.connections // share.processes
+        ports = (share.port, *share.followers) if self.all_members else (share.port,)
+        first = count * share.index
+        return [await connect(ports[number % len(ports)]) for number in range(first, first + count)]
 
 
 def start_callers(

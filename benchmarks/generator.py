@@ -4,6 +4,7 @@ import asyncio
 import gc
 import multiprocessing
 import time
+from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Self
@@ -45,8 +46,13 @@ class Generator:
     def __exit__(self, *exc: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def measure(self, workload: Workload, port: int, duration: Duration) -> Figures:
-        """Run `workload` on the server at `port`; raises BenchmarkError for any failed call."""
+    def measure(
+        self, workload: Workload, port: int, duration: Duration, followers: Iterable[int] = ()
+    ) -> Figures:
+        """Run `workload` on the server at `port`, or on the cluster that it leads.
+
+        Raises BenchmarkError for any failed call.
+        """
         processes = 1 if workload.single_process else self._processes
         begin = time.monotonic() + _CONNECT_SECONDS + duration.warm_up_seconds
         begin_ns = int(begin * 1e9)
@@ -55,7 +61,7 @@ class Generator:
             self._pool.submit(
                 _run_share,
                 workload.row.name,
-                Share(port, index, processes, begin_ns, end_ns),
+                Share(port, index, processes, begin_ns, end_ns, tuple(followers)),
             )
             for index in range(processes)
         ]

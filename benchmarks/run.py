@@ -6,12 +6,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import uvloop
 
-from benchmarks import report, scale
+from benchmarks import failover, report, scale
+from benchmarks.cluster import Cluster, fresh_cluster
 from benchmarks.errors import BenchmarkError
 from benchmarks.generator import Duration, Generator
 from benchmarks.machine import describe
@@ -19,6 +21,7 @@ from benchmarks.servers import COMMANDS, Server, fresh_server
 from benchmarks.settle import settle
 from benchmarks.workload import Workload
 from benchmarks.workloads import WORKLOADS, dataset
+from benchmarks.workloads.cluster import CLUSTER_WORKLOADS
 
 _MILLION = 1_000_000
 
@@ -27,7 +30,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line; `--quick` only changes defaults."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("--rounds", type=int, help="of each server in turn (default 3)")
-    parser.add_argument("--seconds", type=float, help="measured for each workload (default 4)")
+    parser.add_argument("--seconds", type=float, help="measured for each workload (default 3)")
     parser.add_argument("--keys", type=int, help="for memory and restart (default 1000000)")
     parser.add_argument("--only", default="", metavar="PATTERN", help="rows matching this regex")
     parser.add_argument("--servers", default="pykvd,etcd", help=f"of {', '.join(COMMANDS)}")
@@ -41,7 +44,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         help="where data directories are made and removed (the disk that is measured)",
     )
     options = parser.parse_args(arguments)
-    rounds, seconds, keys = (1, 1.5, 200_000) if options.quick else (3, 4.0, _MILLION)
+    rounds, seconds, keys = (1, 1.5, 200_000) if options.quick else (3, 3.0, _MILLION)
     options.rounds = options.rounds or rounds
     options.seconds = options.seconds or seconds
     options.keys = options.keys or keys
@@ -60,6 +63,8 @@ class Benchmark:
         self._options = options
         self._workloads = [one for one in WORKLOADS if wanted.search(one.row.name)]
         self._scale_rows = [row for row in scale.ROWS if wanted.search(row.name)]
+        self._cluster_workloads = [one for one in CLUSTER_WORKLOADS if wanted.search(one.row.name)]
+        self._failover_rows = [row for row in failover.ROWS if wanted.search(row.name)]
         self._duration = Duration(options.seconds / 4, options.seconds)
 
     def run(self) -> None:
@@ -77,30 +82,49 @@ class Benchmark:
         keys = f"{self._options.keys:,}"
         rows = [workload.row for workload in self._workloads]
         rows += [replace(row, about=row.about.format(keys)) for row in self._scale_rows]
+        rows += [workload.row for workload in self._cluster_workloads]
+        rows += self._failover_rows
         return report.table(rows, self._options.servers, self.results)
 
     def _measure_server(self, generator: Generator, name: str) -> None:
-        if self._workloads:
-            with fresh_server(name, self._options.data_root) as server:
-                if self._guard(_names(self._workloads), name, server.start):
-                    self._measure_workloads(generator, server)
+        root = self._options.data_root
+        self._measure_fresh(generator, fresh_server(name, root), self._workloads)
         if self._scale_rows:
             self._guard([row.name for row in self._scale_rows], name, lambda: self._scale(name))
+        self._measure_fresh(generator, fresh_cluster(name, root), self._cluster_workloads)
+        for row in self._failover_rows:
+            self._guard([row.name], name, lambda: self._failover(name))
 
-    def _measure_workloads(self, generator: Generator, server: Server) -> None:
-        with_keys = _names(one for one in self._workloads if one.needs_keys)
+    def _measure_fresh(
+        self,
+        generator: Generator,
+        fresh: AbstractContextManager[Server | Cluster],
+        workloads: Sequence[Workload],
+    ) -> None:
+        if workloads:
+            with fresh as server:
+                if self._guard(_names(workloads), server.name, server.start):
+                    self._measure_workloads(generator, server, workloads)
+
+    def _measure_workloads(
+        self, generator: Generator, server: Server | Cluster, workloads: Sequence[Workload]
+    ) -> None:
+        with_keys = _names(one for one in workloads if one.needs_keys)
         loaded: bool | None = None
-        for workload in self._workloads:
+        for workload in workloads:
             if workload.needs_keys and loaded is None:
                 loaded = self._guard(with_keys, server.name, lambda: _load_keys(server))
             if not workload.needs_keys or loaded:
                 self._measure_workload(generator, workload, server)
 
-    def _measure_workload(self, generator: Generator, workload: Workload, server: Server) -> None:
+    def _measure_workload(
+        self, generator: Generator, workload: Workload, server: Server | Cluster
+    ) -> None:
         def measure() -> None:
             server.check()
-            settle(server.port)
-            figures = generator.measure(workload, server.port, self._duration)
+            port, *followers = server.ports()
+            settle(port)
+            figures = generator.measure(workload, port, self._duration, followers)
             self.results.add(workload.row.name, server.name, figures)
             _say(
                 f"  {workload.row.name}: {figures.value:,.6g} {workload.row.unit}, "
@@ -115,6 +139,11 @@ class Benchmark:
         for row in self._scale_rows:
             self.results.add(row.name, name, measured[row.name])
             _say(f"  {row.name}: {measured[row.name].value:,.6g} {row.unit}")
+
+    def _failover(self, name: str) -> None:
+        for row, figures in failover.measure(name, self._options.data_root):
+            self.results.add(row.name, name, figures)
+            _say(f"  {row.name}: {figures.value:,.6g} {row.unit}")
 
     def _guard(self, rows: Sequence[str], server: str, step: Callable[[], object]) -> bool:
         """Run a step; when it fails, `rows` of this server have no figures at all."""
@@ -132,8 +161,8 @@ def _names(workloads: Iterable[Workload]) -> list[str]:
     return [workload.row.name for workload in workloads]
 
 
-def _load_keys(server: Server) -> None:
-    uvloop.run(dataset.load(server.port, dataset.KEY_COUNT, dataset.VALUE_SIZE))
+def _load_keys(server: Server | Cluster) -> None:
+    uvloop.run(dataset.load(server.ports()[0], dataset.KEY_COUNT, dataset.VALUE_SIZE))
 
 
 def _say(line: str) -> None:

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.closed_loop import close_all
@@ -28,35 +28,63 @@ _QUOTA_BYTES = 8 << 30  # no workload shall meet the quota
 _LOG_TAIL = 2000
 _REPOSITORY = Path(__file__).parents[1]  # where `-m benchmarks.responder` is found
 
-# Makes a command line from the client port, the peer port and the data directory.
-Command = Callable[[int, int, Path], list[str]]
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
 
 
-def _etcd_flags(client_port: int, peer_port: int, data: Path) -> list[str]:
-    client, peer = f"http://127.0.0.1:{client_port}", f"http://127.0.0.1:{peer_port}"
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Where one member of a cluster listens and keeps its data and its log."""
+
+    name: str
+    directory: Path
+    port: int = field(default_factory=_free_port)
+    peer_port: int = field(default_factory=_free_port)
+
+    @property
+    def url(self) -> str:
+        """Where it serves clients."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def peer_url(self) -> str:
+        """Where it serves the other members."""
+        return f"http://127.0.0.1:{self.peer_port}"
+
+
+# Makes the command line of one of the members of a cluster.
+Command = Callable[[Member, Sequence[Member]], list[str]]
+
+
+def _etcd_flags(member: Member, cluster: Sequence[Member]) -> list[str]:
+    everyone = ",".join(f"{one.name}={one.peer_url}" for one in cluster)
     return [
-        "--name=benchmark",
-        f"--data-dir={data}",
-        f"--listen-client-urls={client}",
-        f"--advertise-client-urls={client}",
-        f"--listen-peer-urls={peer}",
-        f"--initial-advertise-peer-urls={peer}",
-        f"--initial-cluster=benchmark={peer}",
+        f"--name={member.name}",
+        f"--data-dir={member.directory / 'data'}",
+        f"--listen-client-urls={member.url}",
+        f"--advertise-client-urls={member.url}",
+        f"--listen-peer-urls={member.peer_url}",
+        f"--initial-advertise-peer-urls={member.peer_url}",
+        f"--initial-cluster={everyone}",
         f"--quota-backend-bytes={_QUOTA_BYTES}",
         "--log-level=error",
     ]
 
 
-def _pykvd(client_port: int, peer_port: int, data: Path) -> list[str]:
-    return [sys.executable, "-m", "pykvd", *_etcd_flags(client_port, peer_port, data)]
+def _pykvd(member: Member, cluster: Sequence[Member]) -> list[str]:
+    return [sys.executable, "-m", "pykvd", *_etcd_flags(member, cluster)]
 
 
-def _etcd(client_port: int, peer_port: int, data: Path) -> list[str]:
-    return ["etcd", "--logger=zap", *_etcd_flags(client_port, peer_port, data)]
+def _etcd(member: Member, cluster: Sequence[Member]) -> list[str]:
+    return ["etcd", "--logger=zap", *_etcd_flags(member, cluster)]
 
 
-def _empty(client_port: int, peer_port: int, data: Path) -> list[str]:  # noqa: ARG001
-    return [sys.executable, "-m", "benchmarks.responder", str(client_port)]
+def _empty(member: Member, cluster: Sequence[Member]) -> list[str]:  # noqa: ARG001
+    return [sys.executable, "-m", "benchmarks.responder", str(member.port)]
 
 
 COMMANDS: dict[str, Command] = {"pykvd": _pykvd, "etcd": _etcd, "empty": _empty}
@@ -71,14 +99,21 @@ class Memory:
 
 
 class Server:
-    """One program under test with its data directory; `start` may follow `stop`."""
+    """One program under test with its directory; `start` may follow `stop` or `kill`.
 
-    def __init__(self, name: str, directory: Path) -> None:
+    Alone, or as one of the members of `cluster`.
+    """
+
+    def __init__(self, name: str, member: Member, cluster: Sequence[Member] = ()) -> None:
         self.name = name
-        self.port = _free_port()
-        self._command = COMMANDS[name](self.port, _free_port(), directory / "data")
-        self._log = directory / "log"
+        self.port = member.port
+        self._command = COMMANDS[name](member, cluster or [member])
+        self._log = member.directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
+
+    def ports(self) -> list[int]:
+        """The one client port."""
+        return [self.port]
 
     def start(self) -> float:
         """Start the program; returns the seconds until it answered its first Range.
@@ -86,10 +121,18 @@ class Server:
         Raises BenchmarkError when it exits or does not answer in two minutes.
         """
         begin = time.monotonic()
+        self.launch()
+        self.wait()
+        return time.monotonic() - begin
+
+    def launch(self) -> None:
+        """Start the program and do not wait for it."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=_REPOSITORY)
-        asyncio.run(self._first_range(begin + _READY_SECONDS))
-        return time.monotonic() - begin
+
+    def wait(self) -> None:
+        """Wait for the answer to a linearizable Range; raises BenchmarkError like `start`."""
+        asyncio.run(self._first_range(time.monotonic() + _READY_SECONDS))
 
     def stop(self) -> None:
         """End the program with SIGTERM, or SIGKILL when it does not obey."""
@@ -99,9 +142,15 @@ class Server:
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """End the program with SIGKILL."""
+        if self._process is not None:
             self._process.kill()
             self._process.wait()
-        self._process = None
+            self._process = None
 
     def check(self) -> None:
         """Raise BenchmarkError, with the end of its log, when the program has exited."""
@@ -146,7 +195,7 @@ class Server:
 def fresh_server(name: str, data_root: Path) -> Iterator[Server]:
     """A server that is not started yet; afterwards it is ended and its data is removed."""
     directory = Path(tempfile.mkdtemp(prefix=f"benchmark-{name}-", dir=data_root.resolve()))
-    server = Server(name, directory)
+    server = Server(name, Member("benchmark", directory))
     try:
         yield server
     finally:
@@ -170,13 +219,6 @@ def version(name: str) -> str:
         return str(error)
     lines = (done.stdout or done.stderr).strip().splitlines()
     return lines[0] if lines else f"exit status {done.returncode}"
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _family(pid: int) -> list[int]:

@@ -1,6 +1,10 @@
-"""Everything that is measured under load, in the order in which it runs."""
+"""Everything that is measured under load, in the order in which it runs.
+
+`WORKLOADS` on a single server, `CLUSTER_WORKLOADS` on three members.
+"""
 
 from benchmarks.workload import Workload
+from benchmarks.workloads.cluster import CLUSTER_WORKLOADS
 from benchmarks.workloads.lease import LEASE_WORKLOADS
 from benchmarks.workloads.mixed import MIXED_WORKLOADS
 from benchmarks.workloads.put import PUT_WORKLOADS
@@ -18,4 +22,4 @@ WORKLOADS: tuple[Workload, ...] = (
     *LEASE_WORKLOADS,
 )
 
-BY_NAME = {workload.row.name: workload for workload in WORKLOADS}
+BY_NAME = {workload.row.name: workload for workload in (*WORKLOADS, *CLUSTER_WORKLOADS)}
