@@ -1,0 +1,294 @@
+"""Clusters of real processes on loopback: started, killed, paused, wiped and watched by pid.
+
+Every member has its own directory with its data and its log. Ports lie below the kernel's ephemeral
+range: while a member is down nobody's outgoing connection may sit on its port, and a peer that
+dials it in vain must not meet itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pykvd.pb import rpc_pb2
+from tests.harness import PYKVD, Client, Failure, Server, ServerError, wait_until
+from tests.harness.methods import HASH_KV, MEMBER_LIST, STATUS
+from tests.harness.server import SHARED_MEMORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from tests.harness.methods import Method, Reply, Request
+
+PORTS = range(10_000, 30_000)
+START_TIMEOUT = 30.0
+QUERY_TIMEOUT = 2.0
+LOG_LINES_SHOWN = 60
+NAMES = ("n1", "n2", "n3")
+#: Shorter than the default of 100 ms and 1 s: most tests wait for elections, few measure them.
+QUICK = ("--heartbeat-interval=50", "--election-timeout=500")
+
+
+def fixed_port() -> int:
+    """A loopback port that nobody listens on and no outgoing connection is given."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+class Member(Server):
+    """One process of a cluster; its ports and directory stay the same through all its lives."""
+
+    def __init__(self, name: str, home: Path, flags: Sequence[str]) -> None:
+        super().__init__(PYKVD, home, flags)
+        home.mkdir()
+        self.name = name
+        self.client_port = fixed_port()
+        self.peer_port = fixed_port()
+        self.initial_cluster = ""
+        self.state = "new"
+        self.paused = False
+
+    @property
+    def peer_url(self) -> str:
+        """The peer listener as a URL."""
+        return f"http://127.0.0.1:{self.peer_port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there, paused or not."""
+        return self.process is not None and self.process.poll() is None
+
+    def spawn(self) -> None:
+        """Start without waiting for anything."""
+        self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
+        command = [
+            *self.kind.command,
+            f"--name={self.name}",
+            f"--data-dir={self.data}",
+            f"--listen-client-urls={self.url}",
+            f"--advertise-client-urls={self.url}",
+            f"--listen-peer-urls={self.peer_url}",
+            f"--initial-advertise-peer-urls={self.peer_url}",
+            f"--initial-cluster={self.initial_cluster}",
+            f"--initial-cluster-state={self.state}",
+            *self.flags,
+        ]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def wait_ready(self) -> None:
+        """Wait until it serves clients; ServerError with its log when it ends instead."""
+        try:
+            wait_until(self._settled, f"{self.name} to be ready", START_TIMEOUT)
+        except AssertionError as error:
+            raise ServerError(f"{error}\n{self.log_text()}") from error
+        if not self._ready():
+            raise ServerError(f"{self.name} ended before it was ready\n{self.log_text()}")
+
+    def start(self) -> None:
+        """Start on the data there is and wait until it serves clients."""
+        self.spawn()
+        self.wait_ready()
+
+    def wait_exit(self, timeout: float = 20.0) -> int:
+        """Wait until the process ends by itself; its status."""
+        assert self.process is not None
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} goes on: {self.log()[-3:]}") from None
+
+    def pause(self) -> None:
+        """SIGSTOP: nothing runs and nothing is answered, but all connections stay open."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        self.paused = True
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+        self.paused = False
+
+    def kill(self) -> int:
+        """SIGKILL and wait; the exit status."""
+        self.paused = False
+        return super().kill()
+
+    def wipe(self) -> None:
+        """Delete the data of a member that does not run."""
+        assert not self.running
+        shutil.rmtree(self.data)
+
+    def status(self) -> rpc_pb2.StatusResponse | Failure:
+        """What the member says of itself, on a new connection."""
+        return self.ask(STATUS)
+
+    def ask(
+        self,
+        method: Method[Request, Reply],
+        request: Request | None = None,
+        timeout: float = QUERY_TIMEOUT,
+    ) -> Reply | Failure:
+        """One call on a connection of its own: no back-off of an old one delays it."""
+        with Client(self.endpoint) as client:
+            return client.attempt(method, request, timeout=timeout)
+
+    def call(
+        self,
+        method: Method[Request, Reply],
+        request: Request | None = None,
+        timeout: float = 20.0,
+    ) -> Reply:
+        """Like `ask`, but raises `grpc.RpcError`."""
+        with Client(self.endpoint) as client:
+            return client.call(method, request, timeout=timeout)
+
+    @property
+    def id(self) -> int:
+        """The member id; only while it answers."""
+        status = self.status()
+        assert not isinstance(status, Failure), f"{self.name}: {status}"
+        return int(status.header.member_id)
+
+    def log_tail(self) -> str:
+        """The last lines of all its lives' log."""
+        text = self.log_path.read_text() if self.log_path.exists() else ""
+        return "\n".join(text.splitlines()[-LOG_LINES_SHOWN:])
+
+    def messages(self) -> str:
+        """The messages and errors of its present life's log, a line each."""
+        return "\n".join(f"{line.get('msg')} {line.get('error', '')}" for line in self.log())
+
+
+class Cluster:
+    """Members by name. Made by `clustered`, which also ends all of them."""
+
+    def __init__(self, home: Path, names: Iterable[str], flags: Sequence[str]) -> None:
+        self.home = home
+        self.flags = tuple(flags)
+        self.by_name: dict[str, Member] = {}
+        for name in names:
+            self.by_name[name] = Member(name, home / name, self.flags)
+        for member in self:
+            member.initial_cluster = self.initial_cluster()
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(list(self.by_name.values()))
+
+    def __getitem__(self, name: str) -> Member:
+        return self.by_name[name]
+
+    @property
+    def running(self) -> list[Member]:
+        """Members whose process runs and is not paused."""
+        return [member for member in self if member.running and not member.paused]
+
+    def initial_cluster(self) -> str:
+        """All members as --initial-cluster has them."""
+        return ",".join(f"{member.name}={member.peer_url}" for member in self)
+
+    def start(self) -> None:
+        """Start all members that do not run, at once, and wait until all serve clients."""
+        starting = [member for member in self if not member.running]
+        for member in starting:
+            member.spawn()
+        for member in starting:
+            member.wait_ready()
+
+    def heal(self) -> None:
+        """Resume and start whatever is paused or dead, and wait until all follow one leader."""
+        for member in self:
+            if member.paused:
+                member.resume()
+        self.start()
+        self.leader()
+
+    def newcomer(self, name: str) -> Member:
+        """A member that will join the cluster, to be added to it by the caller."""
+        member = self.by_name[name] = Member(name, self.home / name, self.flags)
+        member.initial_cluster = self.initial_cluster()
+        member.state = "existing"
+        return member
+
+    def find_leader(self, among: Iterable[Member] | None = None) -> Member | None:
+        """The member that all these (default: all that run) call their leader in one term."""
+        asked = self.running if among is None else list(among)
+        answers = [member.status() for member in asked]
+        statuses = [answer for answer in answers if not isinstance(answer, Failure)]
+        if len(statuses) < len(asked) or len({(s.leader, s.raftTerm) for s in statuses}) != 1:
+            return None
+        for member, status in zip(asked, statuses, strict=True):
+            if status.leader == status.header.member_id:
+                return member
+        return None
+
+    def leader(self, among: Iterable[Member] | None = None, timeout: float = 15.0) -> Member:
+        """Wait until `find_leader` finds one."""
+        asked = self.running if among is None else list(among)
+        deadline = time.monotonic() + timeout
+        while (leader := self.find_leader(asked)) is None:
+            assert time.monotonic() < deadline, f"no leader in {timeout} s: {self.describe()}"
+        return leader
+
+    def followers(self) -> list[Member]:
+        """The running members that do not lead."""
+        leader = self.leader()
+        return [member for member in self.running if member is not leader]
+
+    def wait_equal(self, among: Iterable[Member] | None = None, timeout: float = 20.0) -> int:
+        """Wait until the members have the same revision and the same HashKV; the revision."""
+        asked = self.running if among is None else list(among)
+        found: set[tuple[int, int, int]] = set()
+
+        def equal() -> bool:
+            found.clear()
+            for member in asked:
+                reply = member.ask(HASH_KV)
+                if isinstance(reply, Failure):
+                    return False
+                found.add((reply.header.revision, reply.hash, reply.compact_revision))
+            return len(found) == 1
+
+        wait_until(equal, f"equal hashes of {[member.name for member in asked]}", timeout)
+        return found.pop()[0]
+
+    def member_list(self, through: Member) -> dict[int, rpc_pb2.Member]:
+        """The members by id, as one of them tells (linearizable)."""
+        reply = through.call(MEMBER_LIST, rpc_pb2.MemberListRequest(linearizable=True))
+        return {member.ID: member for member in reply.members}
+
+    def describe(self) -> str:
+        """The status of every member, for messages of failed tests."""
+        lines = []
+        for member in self:
+            status = member.status() if member.running and not member.paused else "not running"
+            lines.append(f"{member.name}: {str(status)!r}")
+        return "; ".join(lines)
+
+
+@contextlib.contextmanager
+def clustered(names: Iterable[str] = NAMES, flags: Sequence[str] = QUICK) -> Iterator[Cluster]:
+    """A cluster that is not started yet, with fresh directories; all of it is gone at the end."""
+    parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="pykvd-cluster-", dir=parent) as home:
+        cluster = Cluster(Path(home), names, flags)
+        try:
+            yield cluster
+        except BaseException:
+            print("\n".join(f"--- {member.name}\n{member.log_tail()}" for member in cluster))
+            raise
+        finally:
+            for member in cluster:
+                member.kill()
