@@ -7,6 +7,7 @@ from pathlib import Path
 from pykvd.cluster.membership import Member, cluster_id, member_id
 from pykvd.config import Config
 from pykvd.config.urls import URL
+from pykvd.config.values import quote
 from pykvd.node.storage import Founding, Identity
 from pykvd.peer import fetch_members
 from pykvd.wal import Wal
@@ -32,18 +33,16 @@ async def found(config: Config) -> Founding | None:
     if Wal.exists(wal_directory(config)):
         return None
     named = config.initial_members or {config.name: config.initial_advertise_peer_urls}
-    if config.name not in named:
-        raise BootstrapError(
-            f'couldn\'t find local name "{config.name}" in the initial cluster configuration'
-        )
-    _check_advertised(config, named[config.name])
+    check_named(config.name, named, config.initial_advertise_peer_urls)
     if config.initial_cluster_state == "existing":
         return await _join(config, named)
-    members = [
-        Member(member_id(_texts(urls), config.initial_cluster_token), "", _texts(urls))
-        for urls in named.values()
-    ]
-    own = member_id(_texts(named[config.name]), config.initial_cluster_token)
+    return new_cluster(config.name, named, config.initial_cluster_token)
+
+
+def new_cluster(name: str, named: Mapping[str, Sequence[URL]], token: str) -> Founding:
+    """What the member `name` of a new cluster starts from: the same on all its members."""
+    members = [Member(member_id(_texts(urls), token), "", _texts(urls)) for urls in named.values()]
+    own = member_id(_texts(named[name]), token)
     identity = Identity(own, cluster_id(member.id for member in members))
     return Founding(identity, members, joining=False)
 
@@ -52,13 +51,47 @@ def _texts(urls: Sequence[URL]) -> tuple[str, ...]:
     return tuple(sorted(str(url) for url in urls))
 
 
-def _check_advertised(config: Config, named: Sequence[URL]) -> None:
-    advertised, listed = _texts(config.initial_advertise_peer_urls), _texts(named)
-    if advertised != listed:
+def check_named(
+    name: str, named: Mapping[str, Sequence[URL]], advertised_urls: Sequence[URL]
+) -> None:
+    """Check that the list has the member `name` with its URLs, and no URL twice.
+
+    Raises BootstrapError with etcd's words.
+    """
+    if name not in named:
         raise BootstrapError(
-            f"--initial-cluster has {config.name}={','.join(listed)} but "
-            f"--initial-advertise-peer-urls={','.join(advertised)}"
+            f"couldn't find local name {quote(name)} in the initial cluster configuration"
         )
+    urls = [url for each in named.values() for url in each]
+    if len(set(urls)) < len(urls):
+        pairs = sorted(f"{each}={url}" for each, own in named.items() for url in own)
+        raise BootstrapError(f"initial cluster {','.join(pairs)} has duplicate url")
+    _check_advertised(name, _texts(advertised_urls), _texts(named[name]))
+
+
+def _check_advertised(name: str, advertised: Sequence[str], listed: Sequence[str]) -> None:
+    missing = [f"{name}={url}" for url in listed if url not in advertised]
+    if missing:
+        raise BootstrapError(
+            f"--initial-cluster has {','.join(missing)} but missing from "
+            f"--initial-advertise-peer-urls={','.join(advertised)} "
+            f"({_difference(advertised, listed)})"
+        )
+    unlisted = [url for url in advertised if url not in listed]
+    if unlisted:
+        cluster = ",".join(f"{name}={url}" for url in advertised)
+        raise BootstrapError(
+            f"--initial-advertise-peer-urls has {','.join(unlisted)} but missing from "
+            f"--initial-cluster={cluster}"
+        )
+
+
+def _difference(left: Sequence[str], right: Sequence[str]) -> str:
+    """How two sorted lists of URLs differ, as etcd tells it."""
+    if len(left) != len(right):
+        return f"len([{' '.join(map(quote, left))}]) != len([{' '.join(map(quote, right))}])"
+    first, second = next(pair for pair in zip(left, right, strict=True) if pair[0] != pair[1])
+    return f"resolved urls: {quote(first)} != {quote(second)}"
 
 
 async def _join(config: Config, named: Mapping[str, Sequence[URL]]) -> Founding:

@@ -33,18 +33,27 @@ def fsync_directory(path: Path) -> None:
 class Environment:
     """One open LMDB environment. Reads may run on any thread, writes on one."""
 
-    def __init__(self, path: Path, *, sync: bool = True) -> None:
+    def __init__(self, path: Path, *, sync: bool = True, readonly: bool = False) -> None:
+        """Open the directory `path`; to be only read, a data file alone will do.
+
+        Raises `lmdb.Error` for what is no environment.
+        """
         self.path = path
         self._env = lmdb.open(
             str(path),
             map_size=MAP_BYTES,
+            subdir=path.is_dir(),
+            readonly=readonly,
+            lock=not readonly,
             max_dbs=len(TABLES),
             metasync=sync,
             sync=sync,
             readahead=False,
             max_spare_txns=4,
         )
-        self._tables = {name: self._env.open_db(name.encode()) for name in TABLES}
+        self._tables = {
+            name: self._env.open_db(name.encode(), create=not readonly) for name in TABLES
+        }
         self._kv = self._tables["kv"]
 
     @classmethod
@@ -105,6 +114,11 @@ class Environment:
                 if key > bound:
                     return
                 yield int.from_bytes(key, "big"), value
+
+    def newest(self) -> int:
+        """The highest record id; 0 if there is no record."""
+        with self._env.begin(self._kv) as txn, txn.cursor() as cursor:
+            return int.from_bytes(cursor.key(), "big") if cursor.last() else 0
 
     def table(self, name: str) -> list[tuple[bytes, bytes]]:
         """All entries of one of the small tables, in key order."""

@@ -102,7 +102,7 @@ def open_storage(
         lock = undo.enter_context(DataDirLock(member_dir))
         fresh = not Wal.exists(wal_dir)
         if fresh and founding:
-            _found(member_dir, wal_dir, founding, sync=sync)
+            write_founding(member_dir, wal_dir, founding, sync=sync)
         wal, replay = Wal.open(wal_dir, sync=sync)
         undo.callback(wal.close)
         environment = Environment.open_latest(member_dir / "db", sync=sync)
@@ -151,8 +151,11 @@ def read_state(directory: Path) -> tuple[tuple[int, int], ConfState]:
     return (index, term), ConfState.decode(meta[CONF_STATE_KEY])
 
 
-def _found(member_dir: Path, wal_dir: Path, founding: Founding, *, sync: bool) -> None:
-    """Write the first state. The log comes last: with it the directory counts as founded."""
+def write_founding(member_dir: Path, wal_dir: Path, founding: Founding, *, sync: bool) -> None:
+    """Write the first state. The log comes last: with it the directory counts as founded.
+
+    A store that is there already keeps its keys, leases and alarms and gets new members.
+    """
     environment = Environment.open_latest(member_dir / "db", sync=sync)
     voters = () if founding.joining else sorted(member.id for member in founding.members)
     start = (0, 0) if founding.joining else FOUNDATION
@@ -160,6 +163,8 @@ def _found(member_dir: Path, wal_dir: Path, founding: Founding, *, sync: bool) -
         ("meta", APPLIED_KEY): APPLIED.pack(*start),
         ("meta", CONF_STATE_KEY): ConfState(voters=tuple(voters)).encode(),
     }
+    for table in ("member", "removed"):
+        meta |= {(table, key): None for key, _ in environment.table(table)}
     for member in founding.members:
         meta["member", member.id.to_bytes(8, "big")] = member.encode()
     environment.write([], [], meta)
