@@ -33,8 +33,7 @@ class Checks:
     def started(self, process: Process) -> None:
         """The node of a new life is made; see what its state machine does from now on."""
         node = process.node
-        leases = _leases(node.lessor)
-        self.truth.loaded(process.id, node.committer.index, node.store, leases)
+        self._loaded(process)
         watches = node.applier.notify
 
         def notify(revision: int, events: list[Event]) -> None:
@@ -60,25 +59,37 @@ class Checks:
         node = process.node
         self.raft.applied(process, entries)
         self.truth.entry_applied(
-            process.id, entries[-1].index, node.store.revision, _leases(node.lessor)
+            process.id,
+            entries[-1].index,
+            node.store.revision,
+            _leases(node.lessor),
+            self._world.scheduler.now,
         )
 
     def stepped(self, process: Process) -> None:
         """A process has finished a turn."""
         self.raft.stepped(process)
 
+    def _loaded(self, process: Process) -> None:
+        node, now = process.node, self._world.scheduler.now
+        index = node.committer.index
+        self.truth.loaded(process.id, index, node.store, _leases(node.lessor), now)
+
     def settled(self) -> None:
         """In the quiet phase all members have become equal, and one leads."""
-        members = [process.node for process in self._world.members.values()]
-        if self._world.leader() is None:
+        leader = self._world.leader()
+        if leader is None:
             raise Violation("no leader although nothing is broken any more")
-        applied = {node.committer.index for node in members}
-        if len(applied) > 1 or applied != {self.raft.commit}:
-            raise Violation(f"members stay apart: {sorted(applied)} of {self.raft.commit} applied")
-        for process in self._world.members.values():
-            node = process.node
-            self.truth.loaded(process.id, node.committer.index, node.store, _leases(node.lessor))
-        if len({node.store.compact_revision for node in members}) > 1:
+        members = [self._world.members[each.id] for each in leader.node.membership.in_order()]
+        applied = {process.id: process.node.committer.index for process in members}
+        if set(applied.values()) != {self.raft.commit}:
+            raise Violation(f"members stay apart: {applied} of {self.raft.commit} applied")
+        for process in members:
+            self._loaded(process)
+            if not process.serving:
+                raise Violation(f"m{process.id} does not serve clients")
+        stores = [process.node.store for process in members]
+        if len({store.compact_revision for store in stores}) > 1:
             raise Violation("members are compacted at different revisions")
 
 

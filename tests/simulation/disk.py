@@ -17,7 +17,7 @@ from pykvd.wal.memory_filesystem import MemoryFileSystem
 from tests.simulation.backend import MemoryEnvironment, SimulatedBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from random import Random
 
     from pykvd.cluster.membership import Member
@@ -53,11 +53,13 @@ class Disk:
         """Begin with an empty store."""
         self.environment = MemoryEnvironment(self)
 
-    def found(self, identity: Identity, members: Iterable[Member], conf_state: ConfState) -> None:
+    def found(self, identity: Identity, members: list[Member], *, joining: bool) -> None:
         """Write the first state of a member, as `pykvd.node.storage` does."""
+        start = (0, 0) if joining else FOUNDATION
+        voters = () if joining else tuple(member.id for member in members)
         meta: dict[tuple[str, bytes], bytes | None] = {
-            ("meta", APPLIED_KEY): APPLIED.pack(*FOUNDATION),
-            ("meta", CONF_STATE_KEY): conf_state.encode(),
+            ("meta", APPLIED_KEY): APPLIED.pack(*start),
+            ("meta", CONF_STATE_KEY): ConfState(voters=voters).encode(),
         }
         for member in members:
             meta["member", member.id.to_bytes(8, "big")] = member.encode()
@@ -70,8 +72,9 @@ class Disk:
             salt=salt,
             filesystem=self.log_files,
         )
-        index, term = FOUNDATION
-        wal.append([HardStateRecord(term, 0, index), Snapshot(index, term)])
+        index, term = start
+        if index:
+            wal.append([HardStateRecord(term, 0, index), Snapshot(index, term)])
         wal.close()
 
     def crash(self) -> None:

@@ -65,7 +65,7 @@ class Faults:
         for process in world.members.values():
             process.loop.paused_until = 0.0
             process.disk.speed = world.plan.disk
-            if not process.running:
+            if not process.running and not process.gone:
                 process.start()
 
     def _later(self, work: Callable[[], None], *, longest: float = 3.0) -> None:
@@ -165,11 +165,12 @@ class Faults:
     def _crash(self, process: Process, *, longest: float = 3.0) -> None:
         self._world.note("m%d crashes", process.id)
         process.crash()
-        self._later(lambda: None if process.running else self._start(process), longest=longest)
+        self._later(lambda: self._start(process), longest=longest)
 
     def _start(self, process: Process) -> None:
-        self._world.note("m%d starts", process.id)
-        process.start()
+        if not process.running and not process.gone:
+            self._world.note("m%d starts", process.id)
+            process.start()
 
     def pause_one(self) -> None:
         """Stop a process for longer than an election takes, or shorter."""

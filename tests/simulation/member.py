@@ -118,8 +118,16 @@ class Process:
 
     def removed(self) -> None:
         """The node has learned that it is no member any more."""
-        self.world.note("m%d is removed", self.id)
-        self.gone = True
+        if not self.gone:
+            self.gone = True
+            self.world.note("m%d is removed", self.id)
+            self.world.scheduler.after(0.0, self._exit)
+
+    def _exit(self) -> None:
+        if self.running:
+            self.loop.kill()
+            self.running = self.serving = False
+            self.world.disconnected(self)
 
     def pause(self, seconds: float) -> None:
         """Stop the process for a while; its clock runs on."""

@@ -41,7 +41,7 @@ class SimulatedPeers:
     def send(self, messages: Sequence[Message]) -> None:
         """Each message travels alone, so that they overtake each other."""
         for message in messages:
-            if message.to in self._peers:
+            if message.to in self._peers and message.to in self._world.members:
                 self._send(message)
 
     def _send(self, message: Message) -> None:
@@ -75,7 +75,10 @@ class SimulatedPeers:
         assert message.snapshot
         self._world.count("snapshot sent")
         world, source, loop = self._world, self._process, self._process.loop
-        target = world.members[message.to]
+        target = world.members.get(message.to)
+        if target is None:
+            source.node.snapshot_sent(message.to, False)
+            return
         outcome: asyncio.Future[bool] = loop.create_future()
         file = source.disk.files_by_path[path].duplicate()
         data = encode_message(message)

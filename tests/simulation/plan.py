@@ -56,6 +56,7 @@ class Plan:
     keys: int = 4
     watchers: int = 2
     compaction: bool = False
+    membership: bool = False
     weights: dict[str, float] = field(default_factory=dict)
     """How often clients do what, by name of the operation; 1 where it is not given."""
 
@@ -79,6 +80,7 @@ def draw_plan(rng: Random) -> Plan:
         keys=rng.choice((2, 4, 8)),
         watchers=rng.choice((1, 2, 3)),
         compaction=rng.random() < 0.5,
+        membership=rng.random() < 0.3,
         weights={
             name: rng.choice((0.2, 1.0, 3.0)) for name in ("put", "get", "delete", "txn", "lease")
         },

@@ -26,6 +26,13 @@ class Change(NamedTuple):
     kv: KeyValue | None
 
 
+class LeaseEnd(NamedTuple):
+    """When a lease was gone first."""
+
+    time: float
+    revision: int
+
+
 class Truth:
     """Changes by revision, versions by key. Revision 1 is the empty store."""
 
@@ -39,6 +46,8 @@ class Truth:
         #: Revision after each applied entry, and when it was first reached.
         self.revision_at: dict[int, int] = {}
         self.leases_at: dict[int, tuple[int, ...]] = {}
+        self.lease_ends: dict[int, LeaseEnd] = {}
+        self._newest = (0, frozenset[int]())
 
     def applied(self, member: int, revision: int, events: list[Event]) -> None:
         """A member made a revision."""
@@ -81,17 +90,24 @@ class Truth:
             raise Violation(f"revision {revision} miscounts {key!r}: {expected} expected")
 
     def entry_applied(
-        self, member: int, index: int, revision: int, leases: tuple[int, ...]
+        self, member: int, index: int, revision: int, leases: tuple[int, ...], now: float
     ) -> None:
         """A member applied an entry; equal entries must leave equal revisions and leases."""
         if self.revision_at.setdefault(index, revision) != revision:
             raise Violation(f"m{member} is at revision {revision} after entry {index}")
         if self.leases_at.setdefault(index, leases) != leases:
             raise Violation(f"m{member} has other leases after entry {index} than others")
+        if index > self._newest[0]:
+            alive = frozenset(leases)
+            for lease in sorted(self._newest[1] - alive):
+                self.lease_ends[lease] = LeaseEnd(now, revision)
+            self._newest = (index, alive)
 
-    def loaded(self, member: int, index: int, store: Store, leases: tuple[int, ...]) -> None:
+    def loaded(
+        self, member: int, index: int, store: Store, leases: tuple[int, ...], now: float
+    ) -> None:
         """A member begins from its file, which must be the exact state at its applied index."""
-        self.entry_applied(member, index, store.revision, leases)
+        self.entry_applied(member, index, store.revision, leases, now)
         expected = {kv.key: kv for kv in self.state(store.revision)}
         found = {key: framed for key in store.index.live if (framed := store.get(key))}
         if found.keys() != expected.keys() or any(

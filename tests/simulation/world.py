@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from pykvd.cluster.membership import Member
 from pykvd.node.node import NodeConfig
 from pykvd.node.storage import Identity
-from pykvd.raft import ConfState, MessageKind
+from pykvd.raft import MessageKind
+from tests.simulation.change_operator import Operator
 from tests.simulation.checks import Checks
 from tests.simulation.client import Client
 from tests.simulation.disk import Disk
 from tests.simulation.faults import Faults
 from tests.simulation.history import check_history
+from tests.simulation.lease_check import check_leases
 from tests.simulation.loop import Scheduler
 from tests.simulation.member import Process
 from tests.simulation.network import Network
@@ -45,8 +47,12 @@ class World:
         self.trace: list[tuple[float, str, tuple[Any, ...]]] = []
         self.checks = Checks(self)
         ids = range(1, self.plan.size + 1)
-        self.members = {member: self._make_member(member, tuple(ids)) for member in ids}
+        self.members: dict[int, Process] = {}
+        founders = [Member(member, "", (f"http://m{member}",)) for member in ids]
+        for member in ids:
+            self._make_member(member, founders, joining=False)
         self.faults = Faults(self)
+        self.operator = Operator(self)
         self.history: list[Operation] = []
         self.next_number = 1
         self.healed = False
@@ -57,11 +63,10 @@ class World:
         """A source of chance of its own: more draws of one do not change those of another."""
         return Random(f"{self.seed}/{purpose}")
 
-    def _make_member(self, member: int, voters: tuple[int, ...]) -> Process:
+    def _make_member(self, member: int, members: list[Member], *, joining: bool) -> Process:
         plan = self.plan
         disk = Disk(self.rng_for(f"disk {member}"), plan.disk)
-        members = [Member(voter, "", (f"http://m{voter}",)) for voter in voters]
-        disk.found(Identity(member, CLUSTER_ID), members, ConfState(voters=voters))
+        disk.found(Identity(member, CLUSTER_ID), members, joining=joining)
         config = NodeConfig(
             name=f"m{member}",
             client_urls=(),
@@ -78,9 +83,14 @@ class World:
             compaction_batch=2,
             compaction_pause=0.01,
         )
-        process = Process(self, member, disk, config)
+        process = self.members[member] = Process(self, member, disk, config)
         process.rate = 1 + self.rng.uniform(-plan.clock_skew, plan.clock_skew)
         return process
+
+    def add_member(self, member: int, members: list[Member]) -> None:
+        """Start a member that was added, on an empty disk."""
+        self.note("m%d starts for the first time", member)
+        self._make_member(member, members, joining=True).start()
 
     # The run
 
@@ -94,15 +104,27 @@ class World:
                 client.begin()
             for watch in self.watches:
                 watch.begin()
+            if self.plan.membership:
+                self.operator.begin()
             self.scheduler.run(self.plan.seconds)
-            self.faults.heal()
-            self.healed = True
-            self.scheduler.run(self.plan.seconds + self.plan.quiet_seconds)
+            self._calm_down()
             self.checks.settled()
             for watch in self.watches:
                 watch.finish()
             check_history(self.history, self.checks.truth)
+            check_leases(self.history, self.checks.truth, self.plan, self.scheduler.now)
             self.close()
+
+    def _calm_down(self) -> None:
+        """Mend everything, and give the cluster time."""
+        end = self.scheduler.now + self.plan.quiet_seconds
+        self.healed = True
+        self.faults.heal()
+        self.scheduler.run(end - self.plan.quiet_seconds / 2)
+        leader = self.leader()
+        if leader is not None:
+            self.operator.start_missing(leader)
+        self.scheduler.run(end)
 
     def close(self) -> None:
         """End all processes."""
