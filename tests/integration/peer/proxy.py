@@ -3,70 +3,111 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from typing import Self
+from typing import Self, cast
 
 
 class Proxy:
-    """Forwards to `target`. Cuts once after `cut_after` bytes, flips one at `damage_at`."""
+    """Forwards to `target`. Cuts once after `cut_after` bytes, flips a bit at `damage_at`."""
 
     def __init__(self, target: int) -> None:
-        self._target = target
+        self.target = target
         self.port = 0
         self.passed = 0
         """Bytes forwarded from clients, of all connections."""
         self.connections = 0
         self.cut_after: int | None = None
         self.damage_at: int | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.sides: set[_Side] = set()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Front(self), "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *error: object) -> None:
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self.sides:
+            for side in list(self.sides):
+                side.transport.abort()
+            await asyncio.sleep(0)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        back = asyncio.ensure_future(self._copy(far_reader, writer))
+    def filter(self, data: bytes) -> bytes:
+        """Client bytes as they go on."""
+        at = self.damage_at
+        if at is not None and at < self.passed + len(data):
+            damaged = bytearray(data)
+            damaged[at - self.passed] ^= 0x10
+            data, self.damage_at = bytes(damaged), None
+        self.passed += len(data)
+        return data
+
+
+class _Side(asyncio.Protocol):
+    """One of the two sockets of a connection; a full one stops the reading of the other."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self.other: _Side | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.proxy.sides.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is not None:
+            self.other.transport.write(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.proxy.sides.discard(self)
+        if self.other is not None:
+            self.other.transport.abort()
+
+    def pause_writing(self) -> None:
+        if self.other is not None:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other is not None and not self.other.transport.is_closing():
+            self.other.transport.resume_reading()
+
+
+class _Front(_Side):
+    """The client's side."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.proxy.connections += 1
+        self._early = b""  # a loop may read whatever connection_made asks for
+        self._dial = asyncio.ensure_future(self._connect())
+
+    async def _connect(self) -> None:
         try:
-            await self._forward(reader, far_writer)
-        finally:
-            back.cancel()
-            await asyncio.gather(back, return_exceptions=True)
-            for each in (writer, far_writer):
-                each.transport.abort()
+            _, self.other = await asyncio.get_running_loop().create_connection(
+                lambda: _Side(self.proxy), "127.0.0.1", self.proxy.target
+            )
+        except OSError:
+            self.transport.abort()
+            return
+        self.other.other = self
+        self.other.transport.write(self._early)
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(1 << 16):
-                if self.damage_at is not None and self.damage_at < self.passed + len(data):
-                    damaged = bytearray(data)
-                    damaged[self.damage_at - self.passed] ^= 0x10
-                    data, self.damage_at = bytes(damaged), None
-                self.passed += len(data)
-                writer.write(data)
-                await writer.drain()
-                if self.cut_after is not None and self.passed >= self.cut_after:
-                    self.cut_after = None
-                    return
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._dial.cancel()
+        super().connection_lost(exc)
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(1 << 16):
-                writer.write(data)
-                await writer.drain()
+    def data_received(self, data: bytes) -> None:
+        proxy = self.proxy
+        data = proxy.filter(data)
+        if self.other is None:
+            self._early += data
+        super().data_received(data)
+        if proxy.cut_after is not None and proxy.passed >= proxy.cut_after:
+            proxy.cut_after = None
+            self.transport.abort()
