@@ -12,6 +12,7 @@ import pytest
 
 from pykvd.mvcc.backend import Backend
 from pykvd.mvcc.environment import Environment
+from pykvd.mvcc.record import MAIN_SHIFT, key_of
 from tests.unit.mvcc.disk import Disk
 
 DEADLINE_S = 10.0
@@ -106,6 +107,28 @@ def test_sizes_follow_commits_and_shrink_when_defragmented(disk: Disk) -> None:
     assert disk.backend.size >= full
     disk.run(disk.backend.defragment())
     assert disk.backend.size < full / 10
+
+
+def test_history_is_whole_at_every_stage_of_a_commit() -> None:
+    """In memory only, under way, in the file, and out of memory again."""
+    disk = Disk(recent_bytes=0)
+    try:
+        keys = [b"%d" % number for number in range(6)]
+        for key in keys[:2]:
+            put(disk, key)
+        disk.commit()
+        for key in keys[2:4]:
+            put(disk, key)
+        disk.backend.commit()
+        for key in keys[4:]:
+            put(disk, key)
+        assert not disk.backend.idle
+        for first in range(2, 9):
+            for limit in range(1, 8):
+                records = disk.backend.since(first << MAIN_SHIFT, limit)
+                assert [key_of(framed) for _, framed in records] == keys[first - 2 :][:limit]
+    finally:
+        disk.remove()
 
 
 def test_memory_for_recent_records_is_bounded() -> None:

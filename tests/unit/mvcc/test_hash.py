@@ -53,6 +53,28 @@ def test_the_hash_sees_every_byte_and_the_bound(disk: Disk) -> None:
     assert len(seen) == 4
 
 
+def test_nothing_is_skipped_where_a_compaction_keeps_nothing_alive(disk: Disk) -> None:
+    """Then the tombstone at the compacted revision counts, which is otherwise left out."""
+    store, model = disk.store, Model()
+    store.begin()
+    store.put(b"k", b"v", 0)
+    model.put(b"k", b"v", 0)
+    store.end()
+    model.end()
+    store.begin()
+    store.delete(b"k")
+    model.delete(b"k")
+    store.end()
+    model.end()
+    store.compact(3)
+    model.compacted = 3
+    for _ in store.sweep(10):
+        pass
+    disk.commit()
+    number = kv_hash(disk, 3, 3)
+    assert number == model.hash_kv(3) != NO_RECORDS
+
+
 def test_the_whole_hash_sees_tables_too(disk: Disk) -> None:
     before = disk.run(disk.backend.read(hash_all))
     disk.backend.set("alarm", b"x", b"")

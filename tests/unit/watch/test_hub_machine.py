@@ -5,11 +5,17 @@ revisions, filtered, with the right previous values, and nothing left out once i
 """
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 from pykvd.mvcc.errors import CompactedError
 from pykvd.node.header import HeaderEncoder
@@ -24,30 +30,59 @@ from tests.unit.watch.sessions import RecordingSession
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-KEYS = (b"a", b"ab", b"abc", b"b", b"\xff")
+KEYS = (b"a", b"ab", b"abc", b"b")
 RANGES = (
     (b"a", b""),
     (b"a", b"b"),
     (b"ab", b"ac"),
+    (b"abc", b"abd"),
     (b"\x00", b"\x00"),
-    (b"b", b"\x00"),
     (b"a\x00", b"b"),
-    (b"\xff", b"\x00"),
-    (b"nothing", b""),
 )
 #: Small enough that several events pass it.
 FRAGMENT_BYTES = 120
 
-keys = st.sampled_from(KEYS)
+History = list[list[tuple[int, bytes]]]
+#: Revisions of one tick: each a list of puts, and deletes (0).
+histories: st.SearchStrategy[History] = st.lists(
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from(KEYS)), min_size=1, max_size=3),
+    min_size=1,
+    max_size=4,
+)
+
+
+class Request(NamedTuple):
+    """A watch; `offset` is the start relative to the next revision, None leaves it out."""
+
+    session: int
+    bounds: tuple[bytes, bytes]
+    no_put: bool
+    no_delete: bool
+    prev_kv: bool
+    fragment: bool
+    offset: int | None
+
+
+rarely = st.sampled_from((False, False, False, True))
+watches = st.builds(
+    Request,
+    session=st.integers(0, 2),
+    bounds=st.sampled_from(RANGES),
+    no_put=rarely,
+    no_delete=rarely,
+    prev_kv=rarely,
+    fragment=rarely,
+    offset=st.sampled_from((None, None, 0, 1, 2, 3, -1, -2, -5, -20)),
+)
 
 
 class Follower:
     """A watcher beside what it must get: the model's changes from `start` on that it asked for."""
 
-    def __init__(self, watcher: Watcher, session: RecordingSession) -> None:
+    def __init__(self, watcher: Watcher, session: RecordingSession, start: int) -> None:
         self.watcher = watcher
         self.session = session
-        self.start = watcher.next
+        self.start = start
         self.seen = 0
         self.last_header = 0
         self.received: list[Event] = []
@@ -86,40 +121,29 @@ class HubMachine(RuleBasedStateMachine):
 
     # Clients
 
-    @rule(
-        session=st.integers(0, 2),
-        bounds=st.sampled_from(RANGES),
-        no_put=st.booleans(),
-        no_delete=st.sampled_from((False, False, True)),
-        prev_kv=st.booleans(),
-        fragment=st.booleans(),
-        offset=st.sampled_from((None, None, 0, 1, 2, 3, -1, -2, -5, -20)),
-    )
-    def watch(
-        self,
-        session: int,
-        bounds: tuple[bytes, bytes],
-        no_put: bool,
-        no_delete: bool,
-        prev_kv: bool,
-        fragment: bool,
-        offset: int | None,
-    ) -> None:
+    @initialize(requests=st.lists(watches, min_size=2, max_size=4), history=histories)
+    def begin(self, requests: list[Request], history: History) -> None:
+        self.tick(history)
+        for request in requests:
+            self.watch(request)
+
+    @rule(request=watches)
+    def watch(self, request: Request) -> None:
         self.next_id += 1
-        start = 0 if offset is None else max(1, self.model.revision + 1 + offset)
-        selector = (*bounds, no_put, no_delete, prev_kv)
-        watcher = Watcher(
-            self.sessions[session], self.next_id, selector, start=start, fragment=fragment
-        )
+        newest = self.model.revision + 1
+        start = 0 if request.offset is None else max(1, newest + request.offset)
+        selector = (*request.bounds, request.no_put, request.no_delete, request.prev_kv)
+        session = self.sessions[request.session]
+        watcher = Watcher(session, self.next_id, selector, start=start, fragment=request.fragment)
         self.hub.add(watcher)
-        follower = Follower(watcher, self.sessions[session])
-        follower.start = start or self.model.revision + 1
-        self.followers.append(follower)
+        self.followers.append(Follower(watcher, session, start or newest))
 
     @precondition(lambda self: self.followers)
-    @rule(data=st.data())
-    def cancel(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), really=st.sampled_from((True, False, False)))
+    def cancel(self, data: st.DataObject, really: bool) -> None:
         """What was received stays checked; nothing may come any more."""
+        if not really:
+            return
         follower = data.draw(st.sampled_from(self.followers))
         self.hub.remove(follower.watcher)
         follower.session.ended.setdefault(follower.watcher.id, 0)
@@ -134,19 +158,18 @@ class HubMachine(RuleBasedStateMachine):
 
     # The server
 
-    @rule(
-        writes=st.lists(
-            st.lists(st.tuples(st.integers(0, 3), keys), min_size=1, max_size=3),
-            min_size=1,
-            max_size=3,
-        )
-    )
-    def tick(self, writes: list[list[tuple[int, bytes]]]) -> None:
+    @rule(history=histories)
+    def tick(self, history: History) -> None:
         """Apply several revisions, then flush once."""
-        for write in writes:
+        for write in history:
             self._write(write)
         self.hub.flush()
         self._check_responses()
+
+    @rule(history=histories)
+    def another_tick(self, history: History) -> None:
+        """A second chance for writes among the other rules."""
+        self.tick(history)
 
     def _write(self, write: list[tuple[int, bytes]]) -> None:
         self.disk.store.begin()
@@ -172,7 +195,7 @@ class HubMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def compact(self, data: st.DataObject) -> None:
-        revision = data.draw(st.integers(1, self.model.revision))
+        revision = self.model.revision - data.draw(st.integers(0, self.model.revision - 1))
         try:
             self.disk.store.compact(revision)
         except CompactedError:
