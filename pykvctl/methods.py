@@ -53,11 +53,19 @@ LEASE_KEEP_ALIVE = Method(
     _lease("LeaseKeepAlive"), rpc.LeaseKeepAliveRequest, rpc.LeaseKeepAliveResponse
 )
 
+
+def _cluster(name: str) -> str:
+    return f"/etcdserverpb.Cluster/{name}"
+
+
 MEMBER_LIST = Method(
-    "/etcdserverpb.Cluster/MemberList",
-    rpc.MemberListRequest,
-    rpc.MemberListResponse,
-    repeatable=True,
+    _cluster("MemberList"), rpc.MemberListRequest, rpc.MemberListResponse, repeatable=True
+)
+MEMBER_ADD = Method(_cluster("MemberAdd"), rpc.MemberAddRequest, rpc.MemberAddResponse)
+MEMBER_REMOVE = Method(_cluster("MemberRemove"), rpc.MemberRemoveRequest, rpc.MemberRemoveResponse)
+MEMBER_UPDATE = Method(_cluster("MemberUpdate"), rpc.MemberUpdateRequest, rpc.MemberUpdateResponse)
+MEMBER_PROMOTE = Method(
+    _cluster("MemberPromote"), rpc.MemberPromoteRequest, rpc.MemberPromoteResponse
 )
 
 

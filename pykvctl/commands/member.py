@@ -10,7 +10,13 @@ from pykvctl.options.values import STRING
 from pykvctl.session import Session
 from pykvd.pb import rpc_pb2 as rpc
 
-member = Group("member", short_help="Membership related commands")
+_CHANGES = "pykvctl.commands.member_change"
+
+member = Group(
+    "member",
+    short_help="Membership related commands",
+    lazy={name: f"{_CHANGES}:{name}" for name in ("add", "promote", "remove", "update")},
+)
 
 
 @member.subcommand("list", usage="list", short_help="Lists all members in the cluster")

@@ -14,7 +14,14 @@ from pykvctl.options.command import Group
 from pykvctl.session import Session
 from pykvd.pb import rpc_pb2 as rpc
 
-snapshot = Group("snapshot", short_help="Snapshot related commands")
+snapshot = Group(
+    "snapshot",
+    short_help="Snapshot related commands",
+    lazy={
+        "restore": "pykvctl.commands.snapshot_file:restore",
+        "status": "pykvctl.commands.snapshot_file:status",
+    },
+)
 
 _CALLER = "pykvctl/commands/snapshot.py"
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pykvctl.gotext.durations import format_duration, parse_duration
-from pykvctl.gotext.numbers import parse_bool, parse_int
+from pykvctl.gotext.numbers import parse_bool, parse_int, parse_uint
 from pykvctl.gotext.quoting import quote
 
 
@@ -68,6 +68,18 @@ class IntType(FlagType):
     show = FlagType.text
 
 
+class UintType(FlagType):
+    """An unsigned 64-bit number, also hexadecimal, octal or binary by its prefix."""
+
+    name = "uint"
+
+    def parse(self, text: str) -> int:
+        """A number with strconv's base prefixes."""
+        return parse_uint(text, 0)
+
+    show = FlagType.text
+
+
 class DurationType(FlagType):
     """A duration with units; the value is nanoseconds."""
 
@@ -103,5 +115,6 @@ class ListType(FlagType):
 STRING = FlagType()
 BOOL = BoolType()
 INT = IntType()
+UINT = UintType()
 DURATION = DurationType()
 LIST = ListType()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pykvctl.watcher import WatchUpdate
     from pykvd.pb import kv_pb2 as kvpb
     from pykvd.pb import rpc_pb2 as rpc
+    from pykvd.restore import SnapshotStatus
 
 Lines = list[str]
 
@@ -205,3 +206,14 @@ class FieldsPrinter(Printer):
                     "",
                 ]
             )
+
+    def snapshot_status(self, status: "SnapshotStatus") -> None:
+        """Four lines; there is no header."""
+        self._print(
+            [
+                _field("Hash", status.hash),
+                _field("Revision", status.revision),
+                _field("Keys", status.total_keys),
+                _field("Size", status.total_size),
+            ]
+        )

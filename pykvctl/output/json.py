@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pykvctl.watcher import WatchUpdate
     from pykvd.pb import rpc_pb2 as rpc
+    from pykvd.restore import SnapshotStatus
 
 Json = dict[str, Any]
 
@@ -146,6 +147,17 @@ class JsonPrinter(Printer):
     def endpoint_hash(self, items: Sequence[EndpointHash]) -> None:
         """A list."""
         self._print([{"Endpoint": item.endpoint, "HashKV": to_json(item.answer)} for item in items])
+
+    def snapshot_status(self, status: "SnapshotStatus") -> None:
+        """Zero values kept."""
+        self._print(
+            {
+                "hash": status.hash,
+                "revision": status.revision,
+                "totalKey": status.total_keys,
+                "totalSize": status.total_size,
+            }
+        )
 
 
 def _health(item: EndpointHealth) -> Json:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from pykvctl.watcher import WatchUpdate
     from pykvd.pb import rpc_pb2 as rpc
+    from pykvd.restore import SnapshotStatus
+
+    MemberChange = rpc.MemberRemoveResponse | rpc.MemberUpdateResponse | rpc.MemberPromoteResponse
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,18 @@ class Printer:
     def member_list(self, answer: "rpc.MemberListResponse") -> None:
         """All members."""
         self.message(answer)
+
+    def member_add(self, name: str, peer_urls: str, answer: "rpc.MemberAddResponse") -> None:  # noqa: ARG002
+        """A member was added; it will be started as `name` with `peer_urls`."""
+        self.message(answer)
+
+    def member_change(self, member_id: int, done: str, answer: "MemberChange") -> None:  # noqa: ARG002
+        """A member was removed, updated or promoted, as `done` says."""
+        self.message(answer)
+
+    def snapshot_status(self, status: "SnapshotStatus") -> None:  # noqa: ARG002
+        """What a snapshot file holds."""
+        self.unsupported()
 
     def move_leader(self, leader: int, target: int, answer: "rpc.MoveLeaderResponse") -> None:  # noqa: ARG002
         """The leadership went from one member to another."""

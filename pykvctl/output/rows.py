@@ -9,12 +9,14 @@ from pykvctl.output.printer import EndpointHash, EndpointHealth, EndpointStatus
 
 if TYPE_CHECKING:
     from pykvd.pb import rpc_pb2 as rpc
+    from pykvd.restore import SnapshotStatus
 
 Rows = list[list[str]]
 
 MEMBER_COLUMNS = ("ID", "Status", "Name", "Peer Addrs", "Client Addrs", "Is Learner")
 HEALTH_COLUMNS = ("endpoint", "health", "took", "error")
 HASH_COLUMNS = ("endpoint", "hash", "hash revision")
+SNAPSHOT_COLUMNS = ("hash", "revision", "total keys", "total size")
 STATUS_COLUMNS = (
     "endpoint",
     "ID",
@@ -104,3 +106,9 @@ def hash_rows(items: Sequence[EndpointHash]) -> Rows:
     return [
         [item.endpoint, str(item.answer.hash), str(item.answer.hash_revision)] for item in items
     ]
+
+
+def snapshot_rows(status: "SnapshotStatus") -> Rows:
+    """One row."""
+    keys, size = str(status.total_keys), human_bytes(status.total_size)
+    return [[f"{status.hash:x}", str(status.revision), keys, size]]

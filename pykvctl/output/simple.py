@@ -4,13 +4,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pykvctl.gotext.durations import format_duration
+from pykvctl.gotext.quoting import quote
 from pykvctl.output.printer import EndpointHash, EndpointHealth, EndpointStatus, Printer
-from pykvctl.output.rows import Rows, alarm_name, hash_rows, member_rows, status_rows
+from pykvctl.output.rows import (
+    Rows,
+    alarm_name,
+    hash_rows,
+    member_rows,
+    snapshot_rows,
+    status_rows,
+)
 
 if TYPE_CHECKING:
+    from pykvctl.output.printer import MemberChange
     from pykvctl.watcher import WatchUpdate
     from pykvd.pb import kv_pb2 as kvpb
     from pykvd.pb import rpc_pb2 as rpc
+    from pykvd.restore import SnapshotStatus
 
 
 class SimplePrinter(Printer):
@@ -108,6 +118,30 @@ class SimplePrinter(Printer):
     def member_list(self, answer: "rpc.MemberListResponse") -> None:
         """One line a member."""
         self._rows(member_rows(answer))
+
+    def member_add(self, name: str, peer_urls: str, answer: "rpc.MemberAddResponse") -> None:
+        """The ID, and the settings that the new member is to be started with."""
+        kind = "as learner " if answer.member.isLearner else ""
+        cluster = ",".join(
+            f"{name if member.ID == answer.member.ID else member.name}={url}"
+            for member in answer.members
+            for url in member.peerURLs
+        )
+        self.streams.line(
+            f"Member {answer.member.ID:16x} added {kind}to cluster {answer.header.cluster_id:16x}\n"
+            f"\nETCD_NAME={quote(name)}"
+            f"\nETCD_INITIAL_CLUSTER={quote(cluster)}"
+            f"\nETCD_INITIAL_ADVERTISE_PEER_URLS={quote(peer_urls)}"
+            '\nETCD_INITIAL_CLUSTER_STATE="existing"'
+        )
+
+    def member_change(self, member_id: int, done: str, answer: "MemberChange") -> None:
+        """The ID and the cluster."""
+        self.streams.line(f"Member {member_id:16x} {done} cluster {answer.header.cluster_id:16x}")
+
+    def snapshot_status(self, status: "SnapshotStatus") -> None:
+        """One line."""
+        self._rows(snapshot_rows(status))
 
     def move_leader(self, leader: int, target: int, answer: "rpc.MoveLeaderResponse") -> None:  # noqa: ARG002
         """From whom to whom."""

@@ -8,16 +8,19 @@ from pykvctl.output.rows import (
     HASH_COLUMNS,
     HEALTH_COLUMNS,
     MEMBER_COLUMNS,
+    SNAPSHOT_COLUMNS,
     STATUS_COLUMNS,
     Rows,
     hash_rows,
     health_rows,
     member_rows,
+    snapshot_rows,
     status_rows,
 )
 
 if TYPE_CHECKING:
     from pykvd.pb import rpc_pb2 as rpc
+    from pykvd.restore import SnapshotStatus
 
 # A longer cell is broken at blanks and takes this width, or that of its longest word.
 CELL_WIDTH_MAX = 30
@@ -92,3 +95,7 @@ class TablePrinter(Printer):
     def endpoint_hash(self, items: Sequence[EndpointHash]) -> None:
         """One row an endpoint."""
         self._draw(HASH_COLUMNS, hash_rows(items))
+
+    def snapshot_status(self, status: "SnapshotStatus") -> None:
+        """One row."""
+        self._draw(SNAPSHOT_COLUMNS, snapshot_rows(status))
