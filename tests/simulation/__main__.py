@@ -7,28 +7,11 @@ import sys
 import time
 from collections import Counter
 from multiprocessing import get_context
-from typing import NamedTuple
 
-from tests.simulation.run import SeedFailed, run_seed, run_world
+from tests.simulation.run import SeedFailed, attempt, run_world
 from tests.simulation.world import World
 
 SHOWN_FAILURES = 5
-
-
-class Result(NamedTuple):
-    """What is kept of a run of many."""
-
-    seed: int
-    counts: Counter[str]
-    failure: str
-
-
-def attempt(seed: int) -> Result:
-    """Run a seed, in whichever process."""
-    try:
-        return Result(seed, run_seed(seed).counts, "")
-    except SeedFailed as failure:
-        return Result(seed, Counter(), str(failure))
 
 
 def show(seed: int, *, messages: bool) -> int:
@@ -45,10 +28,10 @@ def show(seed: int, *, messages: bool) -> int:
     return 1 if failure else 0
 
 
-def run_many(first: int, count: int) -> int:
-    """Run many seeds on all cores; returns the exit status."""
+def run_many(first: int, count: int, processes: int | None) -> int:
+    """Run many seeds, on all cores unless told otherwise; returns the exit status."""
     began, counts, failures = time.monotonic(), Counter[str](), []
-    with get_context("spawn").Pool() as pool:
+    with get_context("spawn").Pool(processes) as pool:
         for result in pool.imap_unordered(attempt, range(first, first + count), chunksize=8):
             counts += result.counts
             if result.failure:
@@ -70,10 +53,11 @@ def main() -> int:
     parser.add_argument("--messages", action="store_true", help="show all messages, too")
     parser.add_argument("--many", type=int, default=500, help="run so many seeds")
     parser.add_argument("--first", type=int, default=0, help="begin with this seed")
+    parser.add_argument("--processes", type=int, help="how many at a time (all cores)")
     options = parser.parse_args()
     if options.seed is not None:
         return show(options.seed, messages=options.messages)
-    return run_many(options.first, options.many)
+    return run_many(options.first, options.many, options.processes)
 
 
 if __name__ == "__main__":

@@ -63,10 +63,10 @@ class Faults:
         conditions.loss = conditions.duplication = conditions.straggler = 0.0
         conditions.jitter = min(conditions.jitter, 0.01)
         for process in world.members.values():
-            process.loop.paused_until = 0.0
             process.disk.speed = world.plan.disk
-            if not process.running and not process.gone:
-                process.start()
+            if process.running:
+                process.loop.paused_until = 0.0
+            process.start()
 
     def _later(self, work: Callable[[], None], *, longest: float = 3.0) -> None:
         """Do something after a while, unless all is healed by then."""
@@ -168,9 +168,8 @@ class Faults:
         self._later(lambda: self._start(process), longest=longest)
 
     def _start(self, process: Process) -> None:
-        if not process.running and not process.gone:
-            self._world.note("m%d starts", process.id)
-            process.start()
+        self._world.note("m%d starts", process.id)
+        process.start()
 
     def pause_one(self) -> None:
         """Stop a process for longer than an election takes, or shorter."""

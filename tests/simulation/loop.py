@@ -108,6 +108,7 @@ class ProcessLoop(asyncio.BaseEventLoop):
         self._tasks.clear()
 
     def _turn(self, work: Callable[[], object]) -> None:
+        assert asyncio._get_running_loop() is None, "turns do not nest"
         asyncio._set_running_loop(self)
         self._in_turn = True
         try:

@@ -71,7 +71,9 @@ class Process:
         self.node: ObservedNode
 
     def start(self) -> None:
-        """Begin a new life from what the disk holds."""
+        """Begin a new life from what the disk holds, unless there is one."""
+        if self.running or self.gone:
+            return
         world = self.world
         self.loop = ProcessLoop(
             world.scheduler,
@@ -107,6 +109,8 @@ class Process:
 
     def crash(self) -> None:
         """Power off: the process is gone, and so is what was not synced."""
+        if not self.running:
+            return
         self.loop.kill()
         self.running = self.serving = False
         self.disk.crash()
@@ -131,7 +135,8 @@ class Process:
 
     def pause(self, seconds: float) -> None:
         """Stop the process for a while; its clock runs on."""
-        self.loop.paused_until = self.world.scheduler.now + seconds
+        if self.running:
+            self.loop.paused_until = self.world.scheduler.now + seconds
 
 
 def current_disk() -> Disk:

@@ -64,11 +64,24 @@ class SimulatedPeers:
         world.network.send(source.id, message.to, arrive, told, once=once)
 
     def receive(self, data: bytes) -> None:
-        """Messages of another member arrive; strangers are not let in."""
+        """A message of another member arrives; one that was removed is told so instead."""
         message = decode_message(data)
-        if message.sender not in self.removed:
-            self._world.trace_message(message)
-            self._process.node.receive([message])
+        if message.sender in self.removed:
+            self._refuse(message.sender)
+            return
+        # Its greeting says how to reach it, should we not have heard of it yet.
+        self._peers.add(message.sender)
+        self._world.trace_message(message)
+        self._process.node.receive([message])
+
+    def _refuse(self, sender: int) -> None:
+        target = self._world.members[sender]
+
+        def tell() -> None:
+            if target.running:
+                target.loop.run(target.node.removed_from_cluster)
+
+        self._world.network.send(self._process.id, sender, tell)
 
     async def send_snapshot(self, message: Message, path: Path) -> None:
         """Send a SNAPSHOT message and its file; tells the node how it went."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.simulation.world import World
 
@@ -39,3 +40,19 @@ def run_world(world: World) -> None:
         ) from error
     finally:
         logger.setLevel(level)
+
+
+class Result(NamedTuple):
+    """What is kept of a run of many."""
+
+    seed: int
+    counts: Counter[str]
+    failure: str
+
+
+def attempt(seed: int) -> Result:
+    """Run a seed, in whichever process."""
+    try:
+        return Result(seed, run_seed(seed).counts, "")
+    except SeedFailed as failure:
+        return Result(seed, Counter(), str(failure))

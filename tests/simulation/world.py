@@ -88,9 +88,10 @@ class World:
         return process
 
     def add_member(self, member: int, members: list[Member]) -> None:
-        """Start a member that was added, on an empty disk."""
+        """Have a member that was added start on an empty disk."""
         self.note("m%d starts for the first time", member)
-        self._make_member(member, members, joining=True).start()
+        process = self._make_member(member, members, joining=True)
+        self.scheduler.after(0.1, process.start)
 
     # The run
 
@@ -129,7 +130,8 @@ class World:
     def close(self) -> None:
         """End all processes."""
         for process in self.members.values():
-            process.loop.kill()
+            if process.running:
+                process.loop.kill()
 
     def leader(self) -> Process | None:
         """The running member that leads the newest term."""
