@@ -109,10 +109,8 @@ class _WatchStream:
         watcher = self._watchers.pop(watch_id, None)
         if watcher is None:
             return
-        ended = not watcher.active
         self._hub.remove(watcher)
-        if not ended:
-            self._send(rpc.WatchResponse(watch_id=watch_id, canceled=True))
+        self._send(rpc.WatchResponse(watch_id=watch_id, canceled=True))
 
     def _send(self, response: rpc.WatchResponse, *, with_revision: bool = True) -> None:
         revision = self._node.store.revision if with_revision else 0

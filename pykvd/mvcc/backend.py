@@ -113,8 +113,10 @@ class Backend:
         batch.size += len(framed)
 
     def remove(self, record_ids: Iterable[int]) -> None:
-        """Delete records, which may be recent ones, with the next commit."""
-        self._pending.deleted.extend(record_ids)
+        """Delete records; recent ones are gone at once, those in the file with the next commit."""
+        for record_id in record_ids:
+            self._recent.pop(record_id, None)
+            self._pending.deleted.append(record_id)
 
     def set(self, table: str, key: bytes, value: bytes | None) -> None:
         """Write (or, with None, delete) an entry of a small table with the next commit."""
@@ -157,7 +159,9 @@ class Backend:
                     return out
         for batch in batches:
             for record_id in batch.records[bisect_left(batch.records, first) :]:
-                out.append((record_id, self._recent[record_id]))
+                framed = self._recent.get(record_id)
+                if framed is not None:
+                    out.append((record_id, framed))
                 if len(out) >= limit:
                     return out
         return out
@@ -172,7 +176,8 @@ class Backend:
         self._committing = batch
 
         def work() -> None:
-            records = [(record_id, self._recent[record_id]) for record_id in batch.records]
+            found = ((record_id, self._recent.get(record_id)) for record_id in batch.records)
+            records = [(record_id, framed) for record_id, framed in found if framed is not None]
             self._environment.write(records, batch.deleted, batch.meta)
             self._sizes = self._environment.sizes()
             self._post(finish)
@@ -193,7 +198,7 @@ class Backend:
             old = self._committed.popleft()
             self._committed_bytes -= old.size + RECORD_OVERHEAD * len(old.records)
             for record_id in old.records:
-                del self._recent[record_id]
+                self._recent.pop(record_id, None)
 
     async def defragment(self) -> None:
         """Rewrite the data file without its free pages, then switch to the new one."""

@@ -61,8 +61,8 @@ def _difference(store: Store, compare: Compare, key: bytes) -> int | None:
 def holds(store: Store, compare: Compare) -> bool:
     """Whether a comparison holds now; over a range it must hold for every key."""
     keys = list(store.index.keys(compare.key, compare.range_end))
-    # An empty range compares as a missing key does.
-    for key in keys or [compare.key]:
+    # An empty range compares as a missing key does; no key is empty.
+    for key in keys or [b""]:
         difference = _difference(store, compare, key)
         if difference is None or not _compares(compare.result, difference):
             return False

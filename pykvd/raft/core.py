@@ -124,7 +124,7 @@ class Raft:
         """Follow `leader` (NONE if not known yet) in `term`."""
         self._enter(term, leader)
         self.role = Follower(self)
-        self.logger.info("%d became follower at term %d", self.id, term)
+        self.logger.info("%x became follower at term %d", self.id, term)
 
     def follow(self, leader: int) -> None:
         """Note that `leader` leads this term; the election timer starts over."""
@@ -137,21 +137,21 @@ class Raft:
         """Ask around before campaigning; neither term nor vote change (thesis 9.6)."""
         self._enter(self.term, NONE)
         self.role = Candidate(self, pre_vote=True, transfer=False)
-        self.logger.info("%d became pre-candidate at term %d", self.id, self.term)
+        self.logger.info("%x became pre-candidate at term %d", self.id, self.term)
 
     def become_candidate(self, *, transfer: bool) -> None:
         """Vote for oneself in a new term (5.2)."""
         self._enter(self.term + 1, NONE)
         self.vote = self.id
         self.role = Candidate(self, pre_vote=False, transfer=transfer)
-        self.logger.info("%d became candidate at term %d", self.id, self.term)
+        self.logger.info("%x became candidate at term %d", self.id, self.term)
 
     def become_leader(self) -> None:
         """Lead the term of the election just won."""
         self._enter(self.term, self.id)
         leader = Leader(self)
         self.role = leader
-        self.logger.info("%d became leader at term %d", self.id, self.term)
+        self.logger.info("%x became leader at term %d", self.id, self.term)
         leader.begin_term()
 
     # Elections
@@ -171,11 +171,11 @@ class Raft:
         if self.role.kind is Role.LEADER:
             return
         if not self.promotable:
-            self.logger.warning("%d is not a voter and cannot campaign", self.id)
+            self.logger.warning("%x is not a voter and cannot campaign", self.id)
             return
         if self.has_unapplied_conf_change():
             # It would be elected by a configuration that is already history.
-            self.logger.warning("%d cannot campaign: conf change not applied", self.id)
+            self.logger.warning("%x cannot campaign: conf change not applied", self.id)
             return
         if self.config.pre_vote and not transfer:
             self.become_pre_candidate()
@@ -210,7 +210,7 @@ class Raft:
         if self.role.kind is Role.LEADER or not log.matches(message.commit, message.log_term):
             return
         if log.commit_to(message.commit):
-            self.logger.info("%d learns of commit %d by vote", self.id, log.commit)
+            self.logger.info("%x learns of commit %d by vote", self.id, log.commit)
             if self.role.kind is not Role.FOLLOWER and self.has_unapplied_conf_change():
                 self.become_follower(self.term, NONE)
 
@@ -228,7 +228,7 @@ class Raft:
         if kind in _VOTE_REQUESTS and self._in_lease and message.context != CAMPAIGN_TRANSFER:
             # Not to be disturbed: removed and partitioned members campaign too (thesis 4.2.3).
             self.logger.info(
-                "%d ignores %s from %d at term %d: it hears from leader %d",
+                "%x ignores %s from %x at term %d: it hears from leader %x",
                 *(self.id, kind.name, message.sender, message.term, self.leader),
             )
             return False
@@ -283,7 +283,7 @@ class Raft:
     def _answer_vote(self, message: Message, *, grant: bool) -> None:
         pre_vote = message.kind is MessageKind.PRE_VOTE
         self.logger.info(
-            "%d %s %s to %d at term %d",
+            "%x %s %s to %x at term %d",
             *(self.id, "grants" if grant else "refuses", message.kind.name),
             *(message.sender, message.term),
         )
@@ -317,7 +317,7 @@ class Raft:
         if conf == self.conf:
             return
         self.conf = conf
-        self.logger.info("%d switched to configuration %s", self.id, conf)
+        self.logger.info("%x switched to configuration %s", self.id, conf)
         self.role.conf_applied()
 
     def apply_conf_change(self, change: ConfChange) -> None:

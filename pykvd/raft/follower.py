@@ -68,7 +68,7 @@ class Follower(RoleState):
     def _reject(self, message: Message) -> None:
         raft = self.raft
         raft.logger.debug(
-            "%d rejects append after %d of term %d from %d",
+            "%x rejects append after %d of term %d from %x",
             *(raft.id, message.index, message.log_term, message.sender),
         )
         hint = raft.log.last_index_not_after(message.index, message.log_term)
@@ -105,9 +105,9 @@ class Follower(RoleState):
         if snapshot is None:
             return
         if self._restore(snapshot):
-            raft.logger.info("%d restores snapshot at %d", raft.id, snapshot.index)
+            raft.logger.info("%x restores snapshot at %d", raft.id, snapshot.index)
         else:
-            raft.logger.info("%d ignores snapshot at %d", raft.id, snapshot.index)
+            raft.logger.info("%x ignores snapshot at %d", raft.id, snapshot.index)
         self._accept(raft.log.commit)
 
     def _restore(self, snapshot: Snapshot) -> bool:
@@ -119,13 +119,13 @@ class Follower(RoleState):
             log.commit_to(snapshot.index)
             return False
         if raft.id not in snapshot.conf_state.members():
-            raft.logger.warning("%d is not in the snapshot's configuration", raft.id)
+            raft.logger.warning("%x is not in the snapshot's configuration", raft.id)
             return False
         log.restore(snapshot)
         return True
 
     def _handle_timeout_now(self, message: Message) -> None:
-        self.raft.logger.info("%d is asked by %d to campaign", self.raft.id, message.sender)
+        self.raft.logger.info("%x is asked by %x to campaign", self.raft.id, message.sender)
         # A leader that leaves names its successor just when the change that removes it commits.
         self._campaign_when_applied = self.raft.has_unapplied_conf_change()
         if not self._campaign_when_applied:

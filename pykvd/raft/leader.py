@@ -60,11 +60,11 @@ class Leader(RoleState):
         if raft.election_elapsed >= raft.config.election_ticks:
             raft.election_elapsed = 0
             if raft.config.check_quorum and not self._hears_from_majority():
-                raft.logger.warning("%d steps down: it does not hear from a majority", raft.id)
+                raft.logger.warning("%x steps down: it does not hear from a majority", raft.id)
                 raft.become_follower(raft.term, NONE)
                 return
             if self.transferee:
-                raft.logger.info("%d gives up transfer to %d", raft.id, self.transferee)
+                raft.logger.info("%x gives up transfer to %x", raft.id, self.transferee)
                 self.transferee = NONE
         if self._heartbeat_elapsed >= raft.config.heartbeat_ticks:
             self._heartbeat()
@@ -155,7 +155,7 @@ class Leader(RoleState):
                 self.propose(entry.kind, entry.data)
             except (ProposalDropped, ConfChangeError, MessageDecodeError) as error:
                 self.raft.logger.info(
-                    "%d drops proposal from %d: %s", self.raft.id, message.sender, error
+                    "%x drops proposal from %x: %s", self.raft.id, message.sender, error
                 )
 
     # Membership (6)
@@ -184,7 +184,7 @@ class Leader(RoleState):
         """Leave the cluster to the others, naming a successor that need not wait (thesis 3.10)."""
         raft = self.raft
         successor = max(raft.conf.voters, key=lambda node: (self.peers.match(node), -node))
-        raft.logger.info("%d steps down: it votes no more; %d is to lead", raft.id, successor)
+        raft.logger.info("%x steps down: it votes no more; %x is to lead", raft.id, successor)
         self.peers.broadcast_append()
         self._send_timeout_now(successor)
         raft.become_follower(raft.term, NONE)
@@ -194,7 +194,7 @@ class Leader(RoleState):
         raft = self.raft
         if raft.conf.auto_leave and raft.log.applied >= self.pending_conf_index:
             self.pending_conf_index = raft.log.last_index + 1
-            raft.logger.info("%d proposes to leave the joint configuration", raft.id)
+            raft.logger.info("%x proposes to leave the joint configuration", raft.id)
             self._append(EntryKind.CONF_CHANGE, ConfChange().encode())
 
     # Leadership transfer (thesis 3.10)
@@ -206,7 +206,7 @@ class Leader(RoleState):
             raise ProposalDropped(f"{target} is not a voter")
         if target in (raft.id, self.transferee):
             return
-        raft.logger.info("%d starts transfer to %d", raft.id, target)
+        raft.logger.info("%x starts transfer to %x", raft.id, target)
         self.transferee = target
         raft.election_elapsed = 0
         self.peers.send_all(target)
@@ -214,7 +214,7 @@ class Leader(RoleState):
 
     def _maybe_hand_over(self, peer: int) -> None:
         if peer == self.transferee != NONE and self.peers.match(peer) == self.raft.log.last_index:
-            self.raft.logger.info("%d asks %d to campaign", self.raft.id, peer)
+            self.raft.logger.info("%x asks %x to campaign", self.raft.id, peer)
             self._send_timeout_now(peer)
 
     def _send_timeout_now(self, peer: int) -> None:
@@ -225,7 +225,7 @@ class Leader(RoleState):
         try:
             self.transfer_leader(message.index)
         except ProposalDropped as error:
-            self.raft.logger.info("%d drops transfer: %s", self.raft.id, error)
+            self.raft.logger.info("%x drops transfer: %s", self.raft.id, error)
 
     # Reads (thesis 6.4)
 

@@ -47,7 +47,7 @@ class ConfState:
             "learners-next": self.learners_next,
         }
         parts = [
-            f"{name}=({' '.join(map(str, group))})"
+            f"{name}=({' '.join(f'{node:x}' for node in group)})"
             for name, group in groups.items()
             if group or name == "voters"
         ]

@@ -112,13 +112,13 @@ class Replication:
     def _send_snapshot(self, peer: int) -> bool:
         progress, raft = self.progress[peer], self.raft
         if not progress.recent_active:
-            raft.logger.debug("%d sends no snapshot to %d: it is not active", raft.id, peer)
+            raft.logger.debug("%x sends no snapshot to %x: it is not active", raft.id, peer)
             return False
         index = raft.log.applied
         term = raft.log.term(index)
         if term is None:
             raise InvariantError(f"no term for applied entry {index}")
-        raft.logger.info("%d sends snapshot at %d to %d", raft.id, index, peer)
+        raft.logger.info("%x sends snapshot at %d to %x", raft.id, index, peer)
         progress.become_snapshot(index)
         raft.send(
             Message(

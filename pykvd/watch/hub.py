@@ -17,7 +17,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import islice
 
-from pykvd.mvcc.record import MAIN_SHIFT, TOMBSTONE, encode_delete_event, key_of, varint
+from pykvd.mvcc.record import FRESH, MAIN_SHIFT, TOMBSTONE, encode_delete_event, key_of, varint
 from pykvd.mvcc.store import Event, Store
 from pykvd.watch.watcher import Group, Watcher, WatcherSet
 
@@ -158,7 +158,8 @@ class Hub:
         """The event as field 11 of a WatchResponse."""
         deleted = event.record_id & TOMBSTONE
         body = encode_delete_event(event.key, main) if deleted else event.framed
-        if with_prev:
+        # A key that is deleted and put again in one transaction has no value before the put.
+        if with_prev and not event.record_id & FRESH:
             previous = self._store.get_at(event.key, main - 1)
             if previous:
                 body += b"\x1a" + previous[1:]
