@@ -23,7 +23,13 @@ class Propose(Protocol):
     """`Node.propose`."""
 
     def __call__(
-        self, command: Command, payload: bytes, request: Message, responder: Responder
+        self,
+        command: Command,
+        payload: bytes,
+        request: Message,
+        responder: Responder,
+        *,
+        as_leader: bool,
     ) -> None:
         """Have a command replicated and applied."""
 
@@ -44,7 +50,8 @@ class LeaseKeeper:
         for lease_id in self._lessor.expired(self._now(), EXPIRY_BATCH):
             request = rpc.LeaseRevokeRequest(ID=lease_id)
             payload = request.SerializeToString()
-            self._propose(Command.LEASE_REVOKE, payload, request, _Expiry(self, lease_id))
+            expiry = _Expiry(self, lease_id)
+            self._propose(Command.LEASE_REVOKE, payload, request, expiry, as_leader=True)
 
     def retry(self, lease_id: int) -> None:
         """Expire a lease again later: its revoke was not applied."""
@@ -59,7 +66,7 @@ class LeaseKeeper:
         if due:
             request = checkpoint_request(due[:CHECKPOINT_BATCH])
             payload = request.SerializeToString()
-            self._propose(Command.LEASE_CHECKPOINT, payload, request, NOBODY)
+            self._propose(Command.LEASE_CHECKPOINT, payload, request, NOBODY, as_leader=True)
 
     def _has_lost_a_tenth(self, lease_id: int, remaining: int) -> bool:
         lease = self._lessor.leases[lease_id]

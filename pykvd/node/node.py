@@ -74,12 +74,13 @@ _log = get_logger("node")
 
 
 class Proposal(NamedTuple):
-    """A command on its way."""
+    """A command on its way; `as_leader` if nobody but the leader may propose it."""
 
     command: Command
     payload: bytes
     request: Message
     responder: Responder
+    as_leader: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,14 +357,23 @@ class Node:
             raise Failure.TOO_MANY_REQUESTS.error()
 
     def propose(
-        self, command: Command, payload: bytes, request: Message, responder: Responder
+        self,
+        command: Command,
+        payload: bytes,
+        request: Message,
+        responder: Responder,
+        *,
+        as_leader: bool = False,
     ) -> None:
-        """Have a command replicated and applied; the responder is told the outcome."""
+        """Have a command replicated and applied; the responder is told the outcome.
+
+        With `as_leader` it fails if this member ceases to lead before the log has it.
+        """
         if self._stopping:
             raise Failure.STOPPED.error()
         if not self._batch:
             self._batch_deadline = self._deadline()
-        self._batch.append(Proposal(command, payload, request, responder))
+        self._batch.append(Proposal(command, payload, request, responder, as_leader))
         if not self._flush_armed:
             self._flush_armed = True
             self._loop.call_soon(self._flush)
@@ -549,6 +559,13 @@ class Node:
             self.lessor.promote(self._loop.time(), self.config.election_timeout)
         elif state.role is not Role.LEADER and self.lessor.primary:
             self.lessor.demote()
+            self._drop_duties()
+
+    def _drop_duties(self) -> None:
+        """Forget what only a leader may ask for: the next one judges anew, on its own clock."""
+        duties = [proposal for proposal in self._batch if proposal.as_leader]
+        self._batch = [proposal for proposal in self._batch if not proposal.as_leader]
+        _fail(duties, Failure.NOT_LEADER.code, Failure.NOT_LEADER.text)
 
     def reads_confirmed(self, states: Sequence[ReadState]) -> None:
         """Reads may run once their index is applied."""
@@ -583,13 +600,13 @@ class Node:
                 except RpcError as error:
                     _log.debug("refused while applying", error=str(error))
             return
-        for command, _, request, responder in mine[1]:
+        for proposal in mine[1]:
             try:
-                response = apply(command, request)
+                response = apply(proposal.command, proposal.request)
             except RpcError as error:
-                responder.fail(error.code, error.message)
+                proposal.responder.fail(error.code, error.message)
             else:
-                responder.reply(response)
+                proposal.responder.reply(response)
 
     def _apply_change(self, raft_change: ConfChange) -> None:
         change = MemberChange.decode(raft_change.context) if raft_change.context else None

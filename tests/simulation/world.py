@@ -61,7 +61,12 @@ class World:
 
     def rng_for(self, purpose: str) -> Random:
         """A source of chance of its own: more draws of one do not change those of another."""
-        return Random(f"{self.seed}/{purpose}")
+        return self.rng_of(self.seed, purpose)
+
+    @staticmethod
+    def rng_of(seed: int, purpose: str) -> Random:
+        """The same, before there is a world."""
+        return Random(f"{seed}/{purpose}")
 
     def _make_member(self, member: int, members: list[Member], *, joining: bool) -> Process:
         plan = self.plan
@@ -98,23 +103,31 @@ class World:
     def run(self) -> None:
         """Start, let faults happen and clients work, heal, check the whole. Raises Violation."""
         with simulated_sources(self.rng_for("sources")):
-            for process in self.members.values():
-                process.start()
-            self.faults.begin()
-            for client in self.clients:
-                client.begin()
-            for watch in self.watches:
-                watch.begin()
-            if self.plan.membership:
-                self.operator.begin()
-            self.scheduler.run(self.plan.seconds)
-            self._calm_down()
-            self.checks.settled()
-            for watch in self.watches:
-                watch.finish()
-            check_history(self.history, self.checks.truth)
-            check_leases(self.history, self.checks.truth, self.plan, self.scheduler.now)
-            self.close()
+            try:
+                self._work()
+                self._calm_down()
+                self._check()
+            finally:
+                self.close()
+
+    def _work(self) -> None:
+        for process in self.members.values():
+            process.start()
+        self.faults.begin()
+        for client in self.clients:
+            client.begin()
+        for watch in self.watches:
+            watch.begin()
+        if self.plan.membership:
+            self.operator.begin()
+        self.scheduler.run(self.plan.seconds)
+
+    def _check(self) -> None:
+        self.checks.settled()
+        for watch in self.watches:
+            watch.finish()
+        check_history(self.history, self.checks.truth)
+        check_leases(self.history, self.checks.truth, self.plan, self.scheduler.now)
 
     def _calm_down(self) -> None:
         """Mend everything, and give the cluster time."""
