@@ -9,8 +9,10 @@ CLIENT_URL ?= http://127.0.0.1:2379
 DATA_DIR ?= default.etcd
 FLAGS ?=
 ROUNDS ?= 20
+SEED ?= 1
+N ?= 20000
 
-.PHONY: help run test lint format check protos conformance bench crash dist clean
+.PHONY: help run test lint format check protos conformance bench crash sim sim-many dist clean
 
 help:
 	@echo "make run          one node on $(CLIENT_URL), data in ./$(DATA_DIR)"
@@ -22,6 +24,8 @@ help:
 	@echo "make conformance  compare answers with a real etcd (needs etcd and etcdctl)"
 	@echo "make bench        compare speed with a real etcd"
 	@echo "make crash        kill and restart a node ROUNDS times and look for lost writes"
+	@echo "make sim          show the simulated cluster of SEED, line by line"
+	@echo "make sim-many     run N seeds of the simulation on all cores"
 	@echo "make dist         build the wheel and the source package"
 	@echo "make clean        remove what the above made, except data directories"
 
@@ -58,6 +62,12 @@ bench: $(VENV)/.dev
 
 crash: $(VENV)/.dev
 	$(BIN)/python -m tests.integration.crash --rounds $(ROUNDS)
+
+sim: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation --seed $(SEED)
+
+sim-many: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation --many $(N)
 
 dist: $(VENV)/.dev
 	rm -rf build dist
