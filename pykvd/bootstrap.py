@@ -1,5 +1,6 @@
 """How a member comes to be: founding a cluster, joining one, or starting again."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +9,15 @@ from pykvd.cluster.membership import Member, cluster_id, member_id
 from pykvd.config import Config
 from pykvd.config.urls import URL
 from pykvd.config.values import quote
+from pykvd.errors import RpcError
 from pykvd.node.storage import Founding, Identity
 from pykvd.peer import fetch_members
 from pykvd.wal import Wal
 
 #: How long a joining member asks the others who they are, seconds.
 JOIN_TIMEOUT = 10.0
+#: How long a founding member waits for others who may know it already, seconds.
+FOUNDING_TIMEOUT = 1.0
 
 
 class BootstrapError(Exception):
@@ -36,7 +40,9 @@ async def found(config: Config) -> Founding | None:
     check_named(config.name, named, config.initial_advertise_peer_urls)
     if config.initial_cluster_state == "existing":
         return await _join(config, named)
-    return new_cluster(config.name, named, config.initial_cluster_token)
+    founding = new_cluster(config.name, named, config.initial_cluster_token)
+    await _check_new(founding, config.name, named)
+    return founding
 
 
 def new_cluster(name: str, named: Mapping[str, Sequence[URL]], token: str) -> Founding:
@@ -45,6 +51,21 @@ def new_cluster(name: str, named: Mapping[str, Sequence[URL]], token: str) -> Fo
     own = member_id(_texts(named[name]), token)
     identity = Identity(own, cluster_id(member.id for member in members))
     return Founding(identity, members, joining=False)
+
+
+async def _check_new(founding: Founding, name: str, named: Mapping[str, Sequence[URL]]) -> None:
+    """Refuse to found a cluster that runs already: this member's votes and log are lost."""
+    others = [url for each, urls in named.items() if each != name for url in _texts(urls)]
+    asked = (fetch_members([url], FOUNDING_TIMEOUT) for url in others)
+    own = founding.identity.member_id
+    for answer in await asyncio.gather(*asked, return_exceptions=True):
+        if isinstance(answer, RpcError):
+            continue  # it does not run yet
+        if isinstance(answer, BaseException):
+            raise answer
+        members = [Member.decode(data) for data in answer[1]]
+        if any(member.id == own and member.started for member in members):
+            raise BootstrapError(f"member {own:x} has already been bootstrapped")
 
 
 def _texts(urls: Sequence[URL]) -> tuple[str, ...]:

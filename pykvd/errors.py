@@ -5,7 +5,7 @@ Clients look errors up by their text, so the texts are part of the API.
 
 from enum import Enum
 
-from pykvd.transport.service import Code, RpcError
+from pykvd.status import Code, RpcError
 
 __all__ = ["Code", "Failure", "RpcError"]
 

@@ -295,7 +295,7 @@ class Node:
         self._loop.call_soon_threadsafe(self.failed, error)
 
     def failed(self, error: BaseException) -> None:
-        """Stop serving: the disk can no longer be trusted. Runs on the loop, once."""
+        """Stop serving: what the disk holds can no longer be trusted. Runs on the loop, once."""
         if self._stopping:
             return
         _log.error("storage failed; the member stops", error=str(error))
@@ -454,8 +454,12 @@ class Node:
         """Take messages of another member."""
         if self._stopping:
             return
-        for message in messages:
-            self.raft.step(message)
+        try:
+            for message in messages:
+                self.raft.step(message)
+        except InvariantError as error:
+            self.failed(error)
+            return
         self._driver.process()
 
     def unreachable(self, peer_id: int) -> None:

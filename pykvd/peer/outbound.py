@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pykvd.errors import Code, RpcError
@@ -71,6 +71,7 @@ class Peer:
         self._context = context
         self.member_id = member_id
         self.urls = tuple(urls)
+        self._url = ""  # of the connection, or tried last
         self.totals = PeerStatistics()
         limits = context.limits
         self._queue = SendQueue(limits.queue_bytes, limits.queue_messages)
@@ -91,11 +92,7 @@ class Peer:
 
     def statistics(self) -> PeerStatistics:
         """The totals, with the queue as it is now."""
-        totals = PeerStatistics(
-            **{name: getattr(self.totals, name) for name in PeerStatistics.__slots__}
-        )
-        totals.queued_messages, totals.queued_bytes = len(self._queue), self._queue.size
-        return totals
+        return replace(self.totals, queued_messages=len(self._queue), queued_bytes=self._queue.size)
 
     # Sending.
 
@@ -155,8 +152,8 @@ class Peer:
 
     def set_urls(self, urls: Sequence[str]) -> None:
         """Where the peer listens from now on; a connection to a former address is given up."""
-        if self.urls != tuple(urls):
-            self.urls = tuple(urls)
+        self.urls = tuple(urls)
+        if self._url not in self.urls:
             self._retry.set()
             if self._channel is not None:
                 self._channel.close()
@@ -206,9 +203,12 @@ class Peer:
     async def _connect(self) -> bool:
         """Try the URLs in turn; whether one of them accepted our stream."""
         for url in self.urls:
+            self._url = url
             try:
                 self._channel = await Channel.connect(url, self._context.limits)
                 await self._open_stream(self._channel)
+                if url not in self.urls:
+                    raise RpcError(Code.UNAVAILABLE, "the peer's URLs have changed")  # noqa: TRY301
             except RpcError as error:
                 self._failed(error.message, refused=error.code in REFUSALS)
                 if error.code == REMOVED:
@@ -218,6 +218,7 @@ class Peer:
             else:
                 self._connected(url)
                 return True
+            self._stream = None
             if self._channel is not None:
                 self._channel.close()
                 self._channel = None

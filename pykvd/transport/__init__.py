@@ -5,19 +5,12 @@
 See `limits` for every bound.
 """
 
+from pykvd.status import Code, RpcError
 from pykvd.transport.async_stream import AsyncStream, async_stream
 from pykvd.transport.grpc import frame_message
 from pykvd.transport.limits import Limits
 from pykvd.transport.server import Server
-from pykvd.transport.service import (
-    Call,
-    Code,
-    RpcError,
-    Stream,
-    StreamHandler,
-    StreamReceiver,
-    UnaryHandler,
-)
+from pykvd.transport.service import Call, Stream, StreamHandler, StreamReceiver, UnaryHandler
 from pykvd.transport.statistics import Statistics
 
 __all__ = [

@@ -11,9 +11,9 @@ import logging
 from struct import Struct
 from typing import TYPE_CHECKING, cast
 
+from pykvd.status import Code, RpcError
 from pykvd.transport import frames, grpc
 from pykvd.transport.frames import ErrorCode
-from pykvd.transport.service import Code, RpcError
 from pykvd.transport.stream import Http2Stream
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pykvd.status import Code
 from pykvd.transport import frames, grpc
 from pykvd.transport.frames import ErrorCode, Http2ConnectionError
 from pykvd.transport.hpack import HeaderListTooLargeError
 from pykvd.transport.keepalive import Action, KeepAlive
 from pykvd.transport.request import MalformedRequestError, RequestDecoder
 from pykvd.transport.sender import DRAIN_PING, FrameSender
-from pykvd.transport.service import Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,10 +5,11 @@ Runs once for each distinct header list; what it decides is kept in the head (`o
 
 from collections.abc import Mapping
 
+from pykvd.status import Code
 from pykvd.transport import grpc
 from pykvd.transport.calls import Refusal, StreamCall, UnaryCall
 from pykvd.transport.request import RequestHead
-from pykvd.transport.service import Code, StreamHandler, UnaryHandler
+from pykvd.transport.service import StreamHandler, UnaryHandler
 
 SUPPORTED_ENCODINGS = frozenset({"", "identity", "gzip"})
 

@@ -13,8 +13,8 @@ from struct import Struct
 from types import MappingProxyType
 from typing import Final
 
+from pykvd.status import Code, RpcError
 from pykvd.transport.hpack import Field
-from pykvd.transport.service import Code, RpcError
 
 PREFIX_BYTES: Final = 5
 _PREFIX = Struct(">BL")

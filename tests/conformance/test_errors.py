@@ -7,9 +7,9 @@ import pytest
 from google.protobuf.message import Message
 
 from pykvd.pb import auth_pb2, rpc_pb2, v3election_pb2, v3lock_pb2
+from tests.conformance.services import AUTH, ELECTION, LOCK, not_served
 from tests.harness import Client, Failure, Server, methods
 from tests.harness.methods import Method
-from tests.harness.raw import RawConnection
 from tests.harness.rpc import Metadata
 
 LEASE = 11
@@ -365,7 +365,6 @@ CASES = [
     *LEASE_CASES,
     *CLUSTER_CASES,
     *MAINTENANCE_CASES,
-    *CONCURRENCY_CASES,
 ]
 
 
@@ -406,6 +405,13 @@ def test_refusals_change_nothing(prepared: str, case: Case) -> None:
     refused(prepared, case)
 
 
+@not_served(LOCK, ELECTION)
+@pytest.mark.parametrize("case", CONCURRENCY_CASES, ids=name_of)
+def test_refused_locks_and_campaigns(prepared: str, case: Case) -> None:
+    refused(prepared, case)
+
+
+@not_served(AUTH)
 @pytest.mark.parametrize("case", AUTH_CASES, ids=name_of)
 def test_refused_auth_management(with_users: str, case: Case) -> None:
     refused(with_users, case)
@@ -429,17 +435,7 @@ def test_unknown_methods_and_services(prepared: str) -> None:
         assert client.attempt(service) == Failure("UNIMPLEMENTED", text)
 
 
-def test_a_client_version_that_is_not_text(prepared: str) -> None:
-    with RawConnection(prepared) as connection:
-        body = RANGE(key=KEY).SerializeToString()
-        for value, expected in (
-            (b"\xff\xfe", (3, "etcdserver: invalid client api version")),
-            (b"3.5.0", (0, "")),
-        ):
-            metadata = [(b"client-api-version", value)]
-            assert connection.unary(methods.RANGE.path, body, metadata) == expected
-
-
+@not_served(AUTH)
 def test_enabling_auth_needs_the_root_role(fresh: Client) -> None:
     fresh.call(methods.USER_ADD, rpc_pb2.AuthUserAddRequest(name="root", password="p"))
     expected = precondition("root user does not have root role")
@@ -485,7 +481,6 @@ WRITES: list[tuple[Method[Any, Any], Message, Failure | None]] = [
     (methods.TXN, UNTAKEN_PUT, NO_SPACE),
     (methods.TXN, NESTED_PUT, NO_SPACE),
     (methods.GRANT, rpc_pb2.LeaseGrantRequest(ID=99, TTL=60), NO_SPACE),
-    (methods.LOCK, v3lock_pb2.LockRequest(name=b"l"), Failure("UNKNOWN", NO_SPACE.text)),
     (methods.DELETE, DELETE(key=MISSING), None),
     (methods.TXN, txn(op(DELETE(key=MISSING))), None),
     (methods.REVOKE, rpc_pb2.LeaseRevokeRequest(ID=404), NO_LEASE),

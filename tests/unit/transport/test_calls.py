@@ -5,9 +5,10 @@ import logging
 
 import pytest
 
+from pykvd.status import Code, RpcError
 from pykvd.transport import frames, grpc
 from pykvd.transport.limits import Limits
-from pykvd.transport.service import Call, Code, RpcError
+from pykvd.transport.service import Call
 from tests.unit.transport.harness import (
     CHAT,
     ECHO,

@@ -10,8 +10,8 @@ from hpack import Decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pykvd.status import Code, RpcError
 from pykvd.transport import grpc
-from pykvd.transport.service import Code, RpcError
 
 
 @pytest.mark.parametrize(
