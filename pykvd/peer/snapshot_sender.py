@@ -94,7 +94,10 @@ class SnapshotSender:
 
     async def _attempt(self, descriptor: int, offer: wire.Offer) -> None:
         """One connection of its own, so that heartbeats do not queue behind the file."""
-        url = self._peer.urls[self._attempts_left % len(self._peer.urls)]
+        urls = self._peer.urls
+        if not urls:
+            raise RpcError(Code.UNAVAILABLE, "peer has no URLs")
+        url = urls[self._attempts_left % len(urls)]
         channel = await Channel.connect(url, self._limits)
         try:
             transfer = _Transfer(self._confirm)

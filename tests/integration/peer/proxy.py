@@ -36,6 +36,11 @@ class Proxy:
                 side.transport.abort()
             await asyncio.sleep(0)
 
+    def freeze(self) -> None:
+        """Let nothing pass any more on the connections there are, and close none."""
+        for side in self.sides:
+            side.transport.pause_reading()
+
     def filter(self, data: bytes) -> bytes:
         """Client bytes as they go on."""
         at = self.damage_at

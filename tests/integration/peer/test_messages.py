@@ -20,6 +20,7 @@ from tests.integration.peer.harness import (
     snapshot_message,
     until,
 )
+from tests.integration.peer.proxy import Proxy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,6 +118,45 @@ async def test_a_dead_connection_is_found_by_silence(stations: list[Station]) ->
     await until(lambda: bool(one.network.statistics().peers[9].error), "the failure")
     assert one.network.connected_since(9) is None
     silent.close()
+
+
+async def test_a_connection_that_went_silent_is_replaced(build: Builder) -> None:
+    """Half open: no byte comes back, and nothing says that the peer is gone."""
+    one, two = await build(1), await build(2)
+    introduce(one, two)
+    async with Proxy(two.port) as proxy:
+        one.network.set_peer(2, [proxy.url])
+        await until(lambda: proxy.connections == 1, "the proxy to be used")
+        await connected(one, two)
+        one.handler.lost.clear()
+        proxy.freeze()
+        await until(lambda: 2 in one.handler.lost, "the loss")
+        await until(lambda: proxy.connections == 2, "another connection")
+        await connected(one, two)
+
+
+async def test_cuts_lose_messages_but_keep_their_order_and_are_reported(build: Builder) -> None:
+    one, two = await build(1), await build(2)
+    introduce(one, two)
+    async with Proxy(two.port) as proxy:
+        one.network.set_peer(2, [proxy.url])
+        await until(lambda: proxy.connections == 1, "the proxy to be used")
+        await connected(one, two)
+        one.handler.lost.clear()
+        number = 0
+        while proxy.connections < 6:
+            number += 1
+            one.network.send([append(2, 1, number, bytes(3000))])
+            if proxy.cut_after is None:
+                proxy.cut_after = proxy.passed + 500_000
+            await asyncio.sleep(0)
+        proxy.cut_after = None
+        await connected(one, two)
+        one.network.send([append(2, 1, number + 1)])
+        await until(lambda: append(2, 1, number + 1) in two.handler.messages, "the last one")
+    indexes = [message.entries[0].index for message in two.handler.messages]
+    assert indexes == sorted(set(indexes))
+    assert len(one.handler.lost) >= 5
 
 
 @pytest.mark.parametrize(
