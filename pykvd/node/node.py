@@ -49,6 +49,7 @@ from pykvd.raft import (
     ConfState,
     Entry,
     EntryKind,
+    InvariantError,
     ProposalDropped,
     RaftConfig,
     RawNode,
