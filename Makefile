@@ -38,7 +38,7 @@ run: $(VENV)/.run
 	  --listen-client-urls $(CLIENT_URL) --advertise-client-urls $(CLIENT_URL) $(FLAGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -55,7 +55,7 @@ protos: $(VENV)/.dev
 	$(BIN)/python scripts/protos.py
 
 conformance: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/conformance
+	PYKVD_CONFORMANCE_N=$(N) $(BIN)/python -m pytest tests/conformance/test_differential.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.run
