@@ -216,8 +216,11 @@ class Client:
     # Doing it
 
     def _start(self, method: Method, request: Any) -> None:
+        self.start(self._choose_member(), method, request)
+
+    def start(self, process: Process, method: Method, request: Any) -> Operation:
+        """Have a member do something; the operation tells what came of it."""
         world = self._world
-        process = self._choose_member()
         operation = Operation(
             world.take_number(), self._number, process.id, method, request, world.scheduler.now
         )
@@ -230,6 +233,7 @@ class Client:
         )
         world.scheduler.after(self._delay(), lambda: self._arrive(operation, process, call))
         world.scheduler.after(TIMEOUT_SECONDS, lambda: self._timed_out(operation, call))
+        return operation
 
     def _choose_member(self) -> Process:
         """Any; where the connection is refused, clients mostly go on to the next."""

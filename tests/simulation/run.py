@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.simulation.world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.simulation.plan import Plan
 
 TRACE_LINES = 60
@@ -27,17 +30,25 @@ def run_seed(seed: int, plan: Plan | None = None) -> World:
 
 def run_world(world: World) -> None:
     """Run what was made for a seed. Raises `SeedFailed`."""
-    logger = logging.getLogger("pykvd")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
     try:
-        world.run()
+        with quiet_logs():
+            world.run()
     except Exception as error:
         lines = "\n".join(world.lines(messages=True)[-TRACE_LINES:])
         raise SeedFailed(
             f"seed {world.seed}: {type(error).__name__}: {error}\n"
             f"{world.plan}\nthe last of it (all: make sim SEED={world.seed}):\n{lines}"
         ) from error
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Formatting lines that nobody reads takes most of a run's time."""
+    logger = logging.getLogger("pykvd")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
     finally:
         logger.setLevel(level)
 

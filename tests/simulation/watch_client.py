@@ -114,14 +114,15 @@ class WatchClient:
         self._rng = rng = world.rng_for(f"watch {number}")
         self._number = number
         self.key, self.end = rng.choice(((b"k0", b""), (b"k", b"l"), (b"k1", b"k3"), (b"k", b"l")))
-        self._prev_kv = rng.random() < 0.5
-        self._filter = rng.choice(
+        self.prev_kv = rng.random() < 0.5
+        self.filter = rng.choice(
             (None, None, None, rpc.WatchCreateRequest.NOPUT, rpc.WatchCreateRequest.NODELETE)
         )
-        self._slowness = rng.choice((0.0, 0.0, 0.0003, 0.001))
+        self.slowness = rng.choice((0.0, 0.0, 0.0003, 0.001))
         self.next = 0
+        self.compactions = 0
         self._progress = 0
-        self._heard = 0.0
+        self._heard = -PATIENCE_SECONDS
         self._stream: WatchStream | None = None
 
     def begin(self) -> None:
@@ -147,21 +148,25 @@ class WatchClient:
     def _connect(self) -> None:
         """Go on at some member that lets us in; or try again a little later."""
         self._leave()
-        self._heard = self._world.scheduler.now
         serving = [each for each in self._world.members.values() if each.serving]
         if not serving:
             return
-        process = self._rng.choice(serving)
-        stream = self._stream = WatchStream(self, process, self._slowness)
+        self.connect(self._rng.choice(serving))
+
+    def connect(self, process: Process) -> None:
+        """Watch on this member, from `next` on."""
+        self._leave()
+        stream = self._stream = WatchStream(self, process, self.slowness)
         self._progress = 0
+        self._heard = self._world.scheduler.now
         self._world.note("w%d watches on m%d from %d", self._number, process.id, self.next)
         request = rpc.WatchCreateRequest(
             key=self.key,
             range_end=self.end,
             start_revision=self.next,
-            prev_kv=self._prev_kv,
+            prev_kv=self.prev_kv,
             progress_notify=True,
-            filters=[] if self._filter is None else [self._filter],
+            filters=[] if self.filter is None else [self.filter],
         )
 
         def arrive() -> None:
@@ -229,7 +234,7 @@ class WatchClient:
         found = [_summary(event) for event in response.events]
         if found != expected:
             self._fail(f"events {found}, not {expected}")
-        if self._prev_kv:
+        if self.prev_kv:
             self._check_previous(truth, response)
         self.next = last + 1
 
@@ -244,8 +249,8 @@ class WatchClient:
         return events
 
     def _selects(self, key: bytes, *, deleted: bool) -> bool:
-        if self._filter is not None:
-            no_puts = self._filter == rpc.WatchCreateRequest.NOPUT
+        if self.filter is not None:
+            no_puts = self.filter == rpc.WatchCreateRequest.NOPUT
             if deleted != no_puts:
                 return False
         return self.key <= key < self.end if self.end else key == self.key
@@ -275,6 +280,7 @@ class WatchClient:
         if not self.next < compacted <= self._world.checks.truth.compacted:
             self._fail(f"compacted at {compacted}, wanted from {self.next}")
         self._world.count("watch compacted")
+        self.compactions += 1
         self.next = compacted
         self._connect()
 

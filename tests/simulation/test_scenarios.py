@@ -1,0 +1,205 @@
+"""What has gone wrong in etcd, played here: each test names the issue (etcd-io/etcd unless said).
+
+Whatever a test asserts itself, leaving its script checks all promises of the simulation: Raft's,
+the disk's, the clients' history, and each watch (see `watch_client`).
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from pykvd.cluster.membership import Action, Member
+from pykvd.pb import rpc_pb2 as rpc
+from tests.simulation.operation import Method, Outcome
+from tests.simulation.plan import Plan
+from tests.simulation.run import run_seed
+from tests.simulation.script import Script
+
+
+def loaded(seed: int, faults: tuple[str, ...], **settings: object) -> None:
+    """A random run under load with these faults."""
+    plan = Plan(
+        faults=faults,
+        fault_interval=1.0,
+        think_seconds=0.05,
+        clients=4,
+        watchers=2,
+        snapshot_count=20,
+        seconds=8.0,
+    )
+    for name, value in settings.items():
+        setattr(plan, name, value)
+    run_seed(seed, plan)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_13766_revisions_agree_after_crashes_under_load(seed: int) -> None:
+    loaded(seed, ("crash", "crash all"))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_14370_a_lone_member_keeps_what_it_acknowledged(seed: int) -> None:
+    loaded(seed, ("crash",), size=1)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_17780_revisions_do_not_fall_after_a_crash_during_compaction(seed: int) -> None:
+    loaded(seed, ("crash", "crash all"), compaction=True, keys=2)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_18667_members_agree_on_transactions_that_read_what_is_being_compacted(seed: int) -> None:
+    loaded(
+        seed, ("pause",), compaction=True, weights={"txn": 5.0, "get": 0.1, "delete": 0.3, "put": 2}
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_17529_many_slow_watches_miss_nothing(seed: int) -> None:
+    loaded(seed, ("slow disk",), compaction=True, watchers=40)
+
+
+def test_15271_a_watch_goes_on_during_and_after_a_cut() -> None:
+    with Script() as script:
+        leader, (cut, other) = script.leader, script.followers
+        script.put(leader, b"k1")
+        watches = [script.watch(cut, 1) for _ in range(3)]
+        script.run(0.5)
+        script.isolate(cut)
+        revision = script.put(leader, b"k2")
+        script.delete(leader, b"k1")
+        watches[1].connect(other)
+        script.until(lambda: watches[1].next > revision)
+        # Back to the member that is behind: nothing twice, nothing missing.
+        watches[1].connect(cut)
+        script.run(1.0)
+        script.reconnect()
+        revision = script.put(leader, b"k3")
+        script.until(lambda: all(watch.next > revision for watch in watches))
+
+
+@pytest.mark.parametrize("distance", [-1, 0, 1])
+def test_18089_and_19179_a_delete_at_the_edge_of_a_compaction_is_seen(distance: int) -> None:
+    with Script() as script:
+        leader = script.leader
+        script.put(leader, b"k1")
+        script.put(leader, b"k2")
+        deleted = script.delete(leader, b"k1")
+        script.put(leader, b"k3")
+        script.compact(leader, deleted + distance)
+        script.run(1.0)
+        watches = [script.watch(process, deleted, prev_kv=False) for process in script.members]
+        script.until(lambda: all(watch.next > deleted + 1 for watch in watches))
+        expected = 1 if distance > 0 else 0
+        assert [watch.compactions for watch in watches] == [expected] * 3
+
+
+def test_18055_two_snapshots_in_a_short_time() -> None:
+    with Script(snapshot_count=5, snapshot_catchup=0) as script:
+        leader, (behind, _) = script.leader, script.followers
+        watch = script.watch(behind, 1)
+        script.put(leader, b"k0")
+        for _ in range(2):
+            script.isolate(behind)
+            for number in range(30):
+                script.put(leader, b"k%d" % (number % 3))
+            script.reconnect()
+            script.run(0.4)
+        revision = script.put(leader, b"k0")
+        script.until(lambda: watch.next > revision)
+        assert script.world.counts["snapshot sent"] >= 2
+
+
+def test_20221_a_watch_on_a_future_revision_gets_nothing_old() -> None:
+    with Script(snapshot_count=5, snapshot_catchup=0) as script:
+        leader, (behind, _) = script.leader, script.followers
+        now = script.put(leader, b"k0")
+        watches = [
+            script.watch(process, now + ahead) for ahead in (2, 9) for process in script.members
+        ]
+        script.isolate(behind)
+        for _ in range(30):
+            script.put(leader, b"k1")
+        script.reconnect()
+        script.until(lambda: all(watch.next > now + 30 for watch in watches))
+        assert script.world.counts["snapshot sent"] >= 1
+
+
+def test_20418_a_leader_that_slept_through_an_election_reads_nothing_stale() -> None:
+    with Script() as script:
+        old = script.leader
+        script.put(old, b"k1")
+        old.pause(6.0)
+        # These reach it while it sleeps: they are what it sees first.
+        script.run(5.5)
+        reads = [script.ask(old, Method.RANGE, rpc.RangeRequest(key=b"k1")) for _ in range(5)]
+        new = script.leader
+        assert new is not old
+        revision = script.put(new, b"k1")
+        later = script.ask(old, Method.RANGE, rpc.RangeRequest(key=b"k1"))
+        script.run(3.0)
+        assert all(read.returned for read in (*reads, later))
+        if later.outcome is Outcome.ANSWERED:
+            assert later.header_revision >= revision
+
+
+def test_15247_a_deposed_leader_ends_no_lease_that_its_successor_keeps() -> None:
+    with Script() as script:
+        old = script.leader
+        script.do(old, Method.GRANT, rpc.LeaseGrantRequest(ID=7, TTL=3))
+        script.put(old, b"k1", lease=7)
+        # Its disk is so slow that what it proposes waits, and its clock runs on while it sleeps.
+        old.disk.speed = type(old.disk.speed)(sync=(2.0, 2.0), commit=(2.0, 2.0))
+        script.ask(old, Method.PUT, rpc.PutRequest(key=b"k2", value=b"3"))
+        script.ask(old, Method.PUT, rpc.PutRequest(key=b"k2", value=b"4"))
+        old.pause(4.0)
+        script.until(lambda: script.world.leader() not in (old, None))
+        new = script.leader
+        for _ in range(8):
+            script.do(new, Method.KEEP_ALIVE, rpc.LeaseKeepAliveRequest(ID=7))
+            script.run(1.0)
+        assert script.get(new, b"k1").count == 1
+
+
+def test_raft_397_reads_are_not_confirmed_by_answers_to_an_earlier_life() -> None:
+    """etcd-io/raft PR 397: contexts of ReadIndex that repeat."""
+    with Script() as script:
+        leader, (reader, _) = script.leader, script.followers
+        for _ in range(5):
+            script.ask(reader, Method.RANGE, rpc.RangeRequest(key=b"k1"))
+            script.run(0.008)
+            reader.crash()
+            script.world.note("m%d crashes", reader.id)
+            revision = script.put(leader, b"k1")
+            reader.start()
+            script.until(lambda: reader.serving)
+            assert script.get(reader, b"k1").header.revision >= revision
+
+
+def test_a_new_member_catches_up_while_writes_go_on() -> None:
+    with Script(snapshot_count=5, snapshot_catchup=0) as script:
+        leader = script.leader
+        for number in range(30):
+            script.put(leader, b"k%d" % (number % 4))
+        member = Member(4, "", ("http://m4",), (), True)
+        script.world.operator.ask(leader, Action.ADD, member)
+        script.until(lambda: 4 in script.world.members and script.world.members[4].serving)
+        script.world.operator.ask(leader, Action.PROMOTE, Member(4, "", ()))
+        revision = script.put(leader, b"k0")
+        new = script.world.members[4]
+        script.until(lambda: new.node.store.revision >= revision)
+        script.until(lambda: not new.node.is_learner)
+        assert script.get(new, b"k0").count == 1
+
+
+def test_a_leader_that_removes_itself_hands_over() -> None:
+    with Script() as script:
+        old = script.leader
+        script.put(old, b"k1")
+        script.world.operator.ask(old, Action.REMOVE, Member(old.id, "", ()))
+        script.until(lambda: old.gone)
+        began = script.world.scheduler.now
+        new = script.leader
+        assert new is not old
+        assert script.world.scheduler.now - began < 3.0
+        assert script.get(new, b"k1").count == 1
