@@ -204,10 +204,11 @@ class Backend:
         """Rewrite the data file without its free pages, then switch to the new one."""
         await self._replace(lambda environment, path: environment.copy_to(path), lambda: None)
 
-    async def install(self, file: Path) -> None:
+    async def install(self, file: Path, reload: Callable[[], None]) -> None:
         """Switch to a data file from elsewhere; all that is pending or cached is dropped.
 
-        No commit begins meanwhile: it would put old changes into the new file.
+        No commit begins meanwhile: it would put old changes into the new file. `reload` runs in
+        the turn of the switch: nobody may look up old ids in the new file.
         """
 
         def forget() -> None:
@@ -215,6 +216,7 @@ class Backend:
             self._committed.clear()
             self._committed_bytes = 0
             self._pending = Batch()
+            reload()
 
         self._installing = True
         try:

@@ -196,7 +196,9 @@ class Node:
         self._removed = self.member_id in self.membership.removed
         #: Serves what other members ask of this one, by kind.
         self.answers: dict[str, Callable[[bytes], Awaitable[bytes]]] = {}
-        self._shipper = SnapshotShipper(storage, self.committer)
+        self._shipper = SnapshotShipper(
+            storage, self.committer, lambda peer: self.snapshot_sent(peer, False)
+        )
         self._timers: list[asyncio.TimerHandle] = []
         self.network = make_network(self) if make_network else None
 
@@ -509,14 +511,17 @@ class Node:
 
     async def install(self, snapshot: Snapshot) -> None:
         """Replace the state by the received one (Owner)."""
-        await self._shipper.install(snapshot)
+        await self._shipper.install(snapshot, self._reload)
+        self._configured(snapshot.conf_state)
+        for member in self.membership.in_order():
+            self._reach(member)
+
+    def _reload(self) -> None:
+        """Read the store anew: it is another member's."""
         seen = self.store.revision
         self.store.load()
         self.applier.load()
         self.hub.resync(seen)
-        self._configured(snapshot.conf_state)
-        for member in self.membership.in_order():
-            self._reach(member)
         if self.lessor.primary:
             self.lessor.demote()
 

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,11 @@ _log = get_logger("snapshot")
 class SnapshotShipper:
     """Sends this member's state to others and installs theirs here."""
 
-    def __init__(self, storage: Storage, committer: Committer) -> None:
+    def __init__(
+        self, storage: Storage, committer: Committer, failed: Callable[[int], None]
+    ) -> None:
+        """`failed(member)` is told of a snapshot that could not be made."""
+        self._failed = failed
         self._storage = storage
         self._committer = committer
         self._received: tuple[int, Path] | None = None
@@ -33,14 +38,18 @@ class SnapshotShipper:
     async def _send(self, message: Message, network: Network) -> None:
         """The file may be newer than what Raft asked for; the message must say what it is."""
         directory = Path(tempfile.mkdtemp(prefix="snapshot-", dir=self._storage.scratch))
+        made = False
         try:
             await self._committer.flush()
             await self._storage.backend.copy(directory / "copy")
             applied, conf_state = read_state(directory / "copy")
             message = replace(message, snapshot=Snapshot(*applied, conf_state))
             _log.info("sending a snapshot", to=f"{message.to:x}", index=applied[0])
+            made = True
             await network.send_snapshot(message, directory / "copy" / "data.mdb")
         finally:
+            if not made:
+                self._failed(message.to)
             shutil.rmtree(directory)
 
     def received(self, message: Message, path: Path) -> None:
@@ -48,13 +57,13 @@ class SnapshotShipper:
         assert message.snapshot
         self._received = (message.snapshot.index, path)
 
-    async def install(self, snapshot: Snapshot) -> None:
-        """Put the received file in the place of the store's."""
+    async def install(self, snapshot: Snapshot, reload: Callable[[], None]) -> None:
+        """Put the received file in the place of the store's; `reload` reads it."""
         assert self._received
         index, path = self._received
         assert index == snapshot.index
         self._received = None
-        await self._storage.backend.install(path)
+        await self._storage.backend.install(path, reload)
         self._committer.installed(snapshot.index, snapshot.term)
         _log.info("installed a snapshot", index=snapshot.index, term=snapshot.term)
 

@@ -116,13 +116,8 @@ def open_storage(
                 f"{wal_dir} holds a log, but {member_dir / 'db'} holds no store: restore a "
                 "snapshot, or remove the member and add it again with an empty directory"
             )
-        applied_index, applied_term = APPLIED.unpack(meta[APPLIED_KEY])
-        if applied_index > replay.last_index:
-            # A crash came between an installed snapshot and its mark in the log.
-            mark = Snapshot(applied_index, applied_term)
-            wal.append([mark])
-            wal.sync()
-            replay.feed(mark)
+        applied = APPLIED.unpack(meta[APPLIED_KEY])
+        follow_store(wal, replay, applied)
         state = replay.hard_state
         undo.pop_all()
     return Storage(
@@ -134,10 +129,27 @@ def open_storage(
         backend=backend,
         conf_state=ConfState.decode(meta[CONF_STATE_KEY]),
         hard_state=HardState(state.term, state.vote, state.commit) if state else HardState(),
-        applied=(applied_index, applied_term),
+        applied=applied,
         fresh=fresh,
         scratch=member_dir,
     )
+
+
+def follow_store(wal: Wal, replay: Replay, applied: tuple[int, int]) -> None:
+    """Have the log go on from the store's (index, term) where it holds something else.
+
+    A crash came between an installed snapshot and its mark in the log. What the log holds beyond
+    is of a leader that was replaced, and must not be taken for what the store has applied.
+    """
+    index, term = applied
+    position = index - replay.snapshot.index - 1
+    if position < 0:
+        return
+    if position < len(replay.entries) and replay.entries[position].term == term:
+        return
+    mark = Snapshot(index, term)
+    wal.commit([mark])
+    replay.feed(mark)
 
 
 def read_state(directory: Path) -> tuple[tuple[int, int], ConfState]:

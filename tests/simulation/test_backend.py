@@ -201,7 +201,9 @@ def test_both_install_a_file_from_elsewhere(tmp_path: Path) -> None:
         for machine, file in files:
             machine.backend.add(3, b"ours")
             machine.backend.set("meta", b"applied", b"old")
-            machine.run(lambda machine=machine, file=file: machine.backend.install(file))  # type: ignore[misc]
+            machine.run(
+                lambda machine=machine, file=file: machine.backend.install(file, lambda: None)
+            )  # type: ignore[misc]
             machine.settle()
         assert view(real) == view(simulated)
         real.crash()

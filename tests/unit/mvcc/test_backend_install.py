@@ -38,7 +38,7 @@ def test_no_commit_begins_while_the_file_is_replaced(disk: Disk) -> None:
     disk.backend.set("meta", b"applied", b"old")
 
     async def install() -> None:
-        task = asyncio.ensure_future(disk.backend.install(file))
+        task = asyncio.ensure_future(disk.backend.install(file, lambda: None))
         await asyncio.sleep(0)
         assert not disk.backend.idle
         await task
@@ -54,7 +54,7 @@ def test_a_commit_under_way_ends_before_the_file_is_replaced(disk: Disk) -> None
     disk.backend.add(1, b"ours")
     disk.backend.set("meta", b"applied", b"old")
     disk.backend.commit()
-    disk.run(disk.backend.install(file))
+    disk.run(disk.backend.install(file, lambda: None))
     disk.settle()
     assert disk.backend.table("meta") == [(b"applied", b"new")]
     assert not disk.failures
