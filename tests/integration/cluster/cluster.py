@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PORTS = range(10_000, 30_000)
 START_TIMEOUT = 30.0
 QUERY_TIMEOUT = 2.0
-LOG_LINES_SHOWN = 60
+LOG_LINES_SHOWN = 25
 NAMES = ("n1", "n2", "n3")
 #: Shorter than the default of 100 ms and 1 s: most tests wait for elections, few measure them.
 QUICK = ("--heartbeat-interval=50", "--election-timeout=500")
@@ -168,8 +168,11 @@ class Member(Server):
         return "\n".join(text.splitlines()[-LOG_LINES_SHOWN:])
 
     def messages(self) -> str:
-        """The messages and errors of its present life's log, a line each."""
-        return "\n".join(f"{line.get('msg')} {line.get('error', '')}" for line in self.log())
+        """The messages of its present life's log, with their errors and reasons, a line each."""
+        fields = ("msg", "error", "reason")
+        return "\n".join(
+            " ".join(str(line[field]) for field in fields if field in line) for line in self.log()
+        )
 
 
 class Cluster:

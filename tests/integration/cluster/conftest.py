@@ -1,4 +1,4 @@
-"""A cluster for each file of tests, whole again before each test; logs are shown on failure."""
+"""One cluster for all these tests, whole again before each; logs are shown on failure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def shared() -> Iterator[Cluster]:
-    """The file's cluster of three, running."""
+    """The cluster of three that most tests share, running."""
     with clustered() as cluster:
         cluster.start()
         yield cluster

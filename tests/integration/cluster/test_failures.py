@@ -1,8 +1,11 @@
-"""Members that are killed, paused and restarted under load; every acknowledgement is accounted for."""
+"""Members that are killed, paused and restarted under load; every answer is accounted for."""
 
 from __future__ import annotations
 
+import os
 import time
+
+import pytest
 
 from tests.harness import wait_until
 from tests.harness.methods import STATUS
@@ -12,6 +15,8 @@ from tests.integration.cluster.load import Load
 #: etcd's defaults, which the promise about elections is about.
 ELECTION_TIMEOUT = 1.0
 PAUSE = 3.0
+#: Some 8 s each.
+ROUNDS = int(os.environ.get("ROUNDS", "75"))
 
 
 def time_without_leader(cluster: Cluster, dead: Member) -> float:
@@ -21,24 +26,35 @@ def time_without_leader(cluster: Cluster, dead: Member) -> float:
     return time.monotonic() - since
 
 
-def test_killing_each_member_in_turn_loses_nothing() -> None:
+def kill_in_turn(rounds: int) -> None:
+    """Kill the leader, then each of the others, that many times."""
     with clustered(flags=()) as cluster:
         cluster.start()
-        with Load(cluster) as load:
-            load.wait_progress(100)
-            for _ in range(2):
-                victim = cluster.leader()
-                victim.kill()
-                assert time_without_leader(cluster, victim) < 3 * ELECTION_TIMEOUT
+        for _ in range(rounds):
+            with Load(cluster) as load:
                 load.wait_progress(100)
-                victim.start()
-                for follower in cluster.followers():
-                    if follower is not victim:
-                        follower.kill()
-                        load.wait_progress(50)
-                        follower.start()
-        load.check()
-        assert load.reads > 100
+                leader = cluster.leader()
+                leader.kill()
+                assert time_without_leader(cluster, leader) < 3 * ELECTION_TIMEOUT
+                load.wait_progress(100)
+                leader.start()
+                for other in [member for member in cluster if member is not leader]:
+                    cluster.leader()
+                    other.kill()
+                    load.wait_progress(50)
+                    other.start()
+            load.check()
+            assert load.reads > 100
+
+
+def test_killing_each_member_in_turn_loses_nothing() -> None:
+    kill_in_turn(1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+def test_killing_each_member_in_turn_many_times_loses_nothing() -> None:
+    kill_in_turn(ROUNDS)
 
 
 def test_a_paused_leader_answers_nothing_stale(three: Cluster) -> None:
