@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Protocol
@@ -201,9 +202,7 @@ def test_both_install_a_file_from_elsewhere(tmp_path: Path) -> None:
         for machine, file in files:
             machine.backend.add(3, b"ours")
             machine.backend.set("meta", b"applied", b"old")
-            machine.run(
-                lambda machine=machine, file=file: machine.backend.install(file, lambda: None)
-            )  # type: ignore[misc]
+            machine.run(partial(machine.backend.install, file, lambda: None))
             machine.settle()
         assert view(real) == view(simulated)
         real.crash()
