@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pykvd.mvcc.store import Store
-from pykvd.node.storage import APPLIED, APPLIED_KEY, CONF_STATE_KEY, FOUNDATION, Identity, Storage
+from pykvd.node.storage import (
+    APPLIED,
+    APPLIED_KEY,
+    CONF_STATE_KEY,
+    FOUNDATION,
+    Identity,
+    Storage,
+    follow_store,
+)
 from pykvd.raft import ConfState, HardState
 from pykvd.wal import HardState as HardStateRecord
 from pykvd.wal import Snapshot, Wal
@@ -104,13 +112,8 @@ class Disk:
         store = Store(backend)
         store.load()
         meta = dict(backend.table("meta"))
-        index, term = APPLIED.unpack(meta[APPLIED_KEY])
-        if index > replay.last_index:
-            # A crash came between an installed snapshot and its mark in the log.
-            mark = Snapshot(index, term)
-            wal.append([mark])
-            wal.sync()
-            replay.feed(mark)
+        applied = APPLIED.unpack(meta[APPLIED_KEY])
+        follow_store(wal, replay, applied)
         state = replay.hard_state
         return Storage(
             lock=_NoLock(),  # type: ignore[arg-type]
@@ -121,7 +124,7 @@ class Disk:
             backend=backend,
             conf_state=ConfState.decode(meta[CONF_STATE_KEY]),
             hard_state=HardState(state.term, state.vote, state.commit),
-            applied=(index, term),
+            applied=applied,
             fresh=False,
             scratch=Path("/scratch"),
         )

@@ -188,14 +188,23 @@ class LogChecks:
                 self._durable = _above(self._durable, record.index)
 
     def opened(self, storage: Storage) -> None:
-        """The disk is read again after a crash."""
-        applied = storage.applied[0]
+        """The disk is read again after a crash.
+
+        Older entries than the store has applied may go: a snapshot took their place.
+        """
+        applied, applied_term = storage.applied
         self._submitted = {entry.index: entry.term for entry in storage.replay.entries}
         for index, entry_term in self._durable.items():
-            if index > applied and self._submitted.get(index) != entry_term:
+            needed = index > applied and entry_term >= applied_term
+            if needed and self._submitted.get(index) != entry_term:
                 raise Violation(
                     f"m{self._id} lost entry {index} of term {entry_term}, which was synced"
                 )
+        self._durable = {
+            index: entry_term
+            for index, entry_term in self._durable.items()
+            if self._submitted.get(index) == entry_term
+        }
         term, vote = self._vote
         state = storage.hard_state
         if state.term < term or (state.term == term and vote and state.vote != vote):

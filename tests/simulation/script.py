@@ -114,9 +114,14 @@ class Script:
         assert operation.outcome is Outcome.ANSWERED, f"{operation}: {operation.error}"
         return operation.response
 
+    @property
+    def number(self) -> int:
+        """The number of the next operation, which a value must begin with."""
+        return self.world.next_number
+
     def put(self, process: Process, key: bytes, **fields: Any) -> int:
         """Put a value of its own; returns the revision."""
-        value = b"%d" % self.world.next_number
+        value = b"%d" % self.number
         response = self.do(process, Method.PUT, rpc.PutRequest(key=key, value=value, **fields))
         revision: int = response.header.revision
         return revision

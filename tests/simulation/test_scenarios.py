@@ -203,3 +203,28 @@ def test_a_leader_that_removes_itself_hands_over() -> None:
         assert new is not old
         assert script.world.scheduler.now - began < 3.0
         assert script.get(new, b"k1").count == 1
+
+
+def test_a_crash_between_an_installed_snapshot_and_its_mark_in_a_longer_log() -> None:
+    """The log still holds entries of a deposed leader beyond the snapshot; none may count."""
+    with Script(snapshot_count=5, snapshot_catchup=0) as script:
+        old = script.leader
+        script.put(old, b"k0")
+        script.isolate(old)
+        for _ in range(60):
+            script.ask(old, Method.PUT, rpc.PutRequest(key=b"k1", value=b"%d" % script.number))
+            script.run(0.02)
+        script.until(lambda: script.world.leader() not in (old, None))
+        new = script.leader
+        for _ in range(20):
+            script.put(new, b"k2")
+        script.run(1.0)
+        before = old.disk.environment
+        old.disk.speed = type(old.disk.speed)(sync=(3.0, 3.0), commit=(0.01, 0.01))
+        script.reconnect()
+        script.until(lambda: old.disk.environment is not before)
+        old.crash()
+        old.disk.speed = script.world.plan.disk
+        old.start()
+        revision = script.put(new, b"k3")
+        script.until(lambda: old.serving and old.node.store.revision >= revision)
