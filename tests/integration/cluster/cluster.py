@@ -183,7 +183,7 @@ class Cluster:
         self.flags = tuple(flags)
         self.by_name: dict[str, Member] = {}
         for name in names:
-            self.by_name[name] = Member(name, home / name, self.flags)
+            self.by_name[name] = self.make_member(name)
         for member in self:
             member.initial_cluster = self.initial_cluster()
 
@@ -218,9 +218,13 @@ class Cluster:
         self.start()
         self.leader()
 
+    def make_member(self, name: str) -> Member:
+        """A member of this cluster's kind."""
+        return Member(name, self.home / name, self.flags)
+
     def newcomer(self, name: str) -> Member:
         """A member that will join the cluster, to be added to it by the caller."""
-        member = self.by_name[name] = Member(name, self.home / name, self.flags)
+        member = self.by_name[name] = self.make_member(name)
         member.initial_cluster = self.initial_cluster()
         member.state = "existing"
         return member
