@@ -71,6 +71,7 @@ class Peer:
         self._context = context
         self.member_id = member_id
         self.urls = tuple(urls)
+        self.closed = False
         self._url = ""  # of the connection, or tried last
         self.totals = PeerStatistics()
         limits = context.limits
@@ -165,6 +166,7 @@ class Peer:
 
     async def close(self) -> None:
         """Send what is queued if that is possible at once, and hang up."""
+        self.closed = True
         if self._stream is not None:
             self._write(self._stream)
         self._task.cancel()

@@ -57,6 +57,10 @@ class SnapshotReceiver:
         offer = _expect_offer(await stream.recv(), greeting.sender)
         if offer.id == self._installed_id:
             return
+        if self._installing is not None and offer.id == self._current_id:
+            await stream.send(wire.encode_resume(offer.size))
+            await asyncio.shield(self._installing)
+            return
         await self._take_over(offer)
         task = asyncio.current_task()
         assert task is not None

@@ -74,7 +74,8 @@ class SnapshotSender:
                 await self._attempt(descriptor, offer)
             except (RpcError, OSError, ValueError, TimeoutError) as error:
                 self._note(error, advanced=self._confirmed > before)
-                if not self._attempts_left or (isinstance(error, RpcError) and error.code in FINAL):
+                final = isinstance(error, RpcError) and error.code in FINAL
+                if final or not self._attempts_left or self._peer.closed:
                     raise
             else:
                 return
@@ -120,6 +121,8 @@ class SnapshotSender:
         digest = hashlib.sha256()
         await off_loop(_hash_prefix, digest, descriptor, offset)
         while offset < size:
+            if self._peer.closed:
+                raise RpcError(Code.CANCELLED, "peer was removed")
             want = min(self._limits.chunk_bytes, size - offset)
             data = await off_loop(_read_chunk, digest, descriptor, offset, want)
             stream.send(wire.encode_chunk(offset, data))

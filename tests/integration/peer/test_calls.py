@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pykvd.peer import fetch_members
 from pykvd.transport import Code, RpcError
-from tests.integration.peer.harness import CLUSTER, Station, until
+from tests.integration.peer.harness import (
+    CLUSTER,
+    QUICK,
+    Builder,
+    Station,
+    connected,
+    introduce,
+    until,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +45,9 @@ async def test_many_at_once(stations: list[Station]) -> None:
 
 async def test_time_limit_ends_the_call_on_both_sides(stations: list[Station]) -> None:
     one, two, _ = stations
+    await one.network.call(2, "echo", b"", 5.0)
     with pytest.raises(RpcError, match="DEADLINE_EXCEEDED"):
-        await one.network.call(2, "wait", b"", 0.05)
+        await one.network.call(2, "wait", b"", 0.5)
     await until(lambda: two.handler.cancelled == ["wait"], "the far side to give up")
 
 
@@ -66,6 +76,28 @@ async def test_unreachable_and_unknown_peers_fail_at_once(stations: list[Station
         await one.network.call(2, "echo", b"", 5.0)
     with pytest.raises(RpcError, match="UNAVAILABLE: peer 9 is unknown"):
         await one.network.call(9, "echo", b"", 5.0)
+
+
+async def test_calls_being_served_are_bounded(build: Builder) -> None:
+    one, two = await build(1), await build(2, limits=replace(QUICK, max_calls=2))
+    introduce(one, two)
+    await connected(one, two)
+    waiting = [asyncio.ensure_future(one.network.call(2, "wait", b"", 60.0)) for _ in range(2)]
+    await until(lambda: len(two.network._desk._tasks) == 2, "both calls to arrive")
+    with pytest.raises(RpcError, match="RESOURCE_EXHAUSTED: etcdserver: too many requests"):
+        await one.network.call(2, "echo", b"", 5.0)
+    for call in waiting:
+        call.cancel()
+    await until(lambda: not two.network._desk._tasks, "both to be given up")
+    assert await one.network.call(2, "echo", b"", 5.0) == b"echo:"
+
+
+async def test_a_graceful_stop_of_the_listener_frees_the_peers(stations: list[Station]) -> None:
+    """Streams that would last for ever do not hold it up."""
+    one, two, _ = stations
+    await connected(*stations)
+    await asyncio.wait_for(two.server.drain(30.0), 5.0)
+    await until(lambda: 2 in one.handler.lost, "the loss")
 
 
 async def test_a_joining_member_fetches_the_members(stations: list[Station]) -> None:

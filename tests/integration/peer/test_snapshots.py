@@ -15,6 +15,7 @@ from tests.integration.peer.harness import (
     QUICK,
     Builder,
     Station,
+    connected,
     introduce,
     snapshot_message,
     until,
@@ -153,21 +154,40 @@ async def test_a_newer_snapshot_replaces_what_is_left_of_an_older_one(
 async def test_a_cut_while_installing_does_not_disturb_it(
     pair: tuple[Station, Station], tmp_path: Path
 ) -> None:
+    """Nor is the file sent twice: the next attempt waits for the installation."""
     one, two = pair
     path, data = make_file(tmp_path, MIB)
     two.handler.install_gate = asyncio.Event()
     async with Proxy(two.port) as proxy:
-        one.network.set_peer(2, [proxy.url])
-        await until(lambda: one.network.connected_since(2) is not None, "the connection")
+        # Messages take the first way, attempts to send a snapshot begin with the second.
+        one.network.set_peer(2, [two.url, proxy.url])
+        await connected(one, two)
         sending = asyncio.ensure_future(one.network.send_snapshot(snapshot_message(2, 1), path))
         await until(lambda: two.network._receiver._installing is not None, "the installation")
         proxy.cut_after = 0  # at the next byte, which is a ping
-        before = proxy.connections
-        await until(lambda: proxy.connections > before, "another attempt")
+        await until(
+            lambda: one.network.statistics().peers[2].snapshot_sent == MIB, "the receiver's word"
+        )
         two.handler.install_gate.set()
         await sending
     assert one.handler.sent == [(2, True)]
     assert [received == data for _, received in two.handler.snapshots] == [True]
+
+
+async def test_removing_the_peer_ends_the_attempts(
+    pair: tuple[Station, Station], tmp_path: Path
+) -> None:
+    one, two = pair
+    path, _ = make_file(tmp_path, 40 * MIB)
+    async with Proxy(two.port) as proxy:
+        one.network.set_peer(2, [proxy.url])
+        await until(lambda: proxy.connections > 0, "the proxy to be used")
+        sending = asyncio.ensure_future(one.network.send_snapshot(snapshot_message(2, 1), path))
+        await until(lambda: proxy.passed > MIB, "the beginning")
+        one.network.remove_peer(2)
+        await sending
+    assert one.handler.sent == [(2, False)]
+    assert two.handler.snapshots == []
 
 
 async def test_too_large_and_unreadable_ones_fail(build: Builder, tmp_path: Path) -> None:
