@@ -78,7 +78,6 @@ async def test_a_store_that_cannot_be_written_stops_the_writes(tmp_path: Path, d
         acknowledged, failure = await asyncio.wait_for(write_until_refused(client), DEADLINE_S)
         assert (failure.code(), failure.details()) == (grpc.StatusCode.UNAVAILABLE, STOPPED)
         await asyncio.wait_for(server.wait_failed(), DEADLINE_S)
-    assert acknowledged
     async with serving(tmp_path) as client:
         found = {kv.key for kv in (await client.all()).kvs}
         assert found >= before | acknowledged
