@@ -66,6 +66,8 @@ from pykvd.watch.hub import Hub
 MAX_IN_FLIGHT = 2
 #: Changes that only the log holds; beyond this clients are asked to slow down.
 UNCOMMITTED_BYTES_MAX = 256 << 20
+#: Requests in one entry: it has to fit a message between members, and other work in between.
+ENTRY_BYTES_MAX = 8 << 20
 #: Bytes beside the request that etcd counts against --max-request-bytes.
 ENVELOPE_BYTES = 18
 #: Added to --max-request-bytes where etcd bounds gRPC messages and watch fragments.
@@ -391,7 +393,7 @@ class Node:
         self._flush_armed = False
         if not self._batch or self._driver.in_flight >= MAX_IN_FLIGHT or not self.leader:
             return
-        batch, self._batch = self._batch, []
+        batch, self._batch = _split(self._batch)
         self._sequence += 1
         commands = [(proposal.command, proposal.payload) for proposal in batch]
         data = encode_batch(BatchId(self.member_id, self._sequence), time.time_ns(), commands)
@@ -677,6 +679,16 @@ def _raft_change(change: MemberChange) -> ConfChangeSingle:
         learner = change.member.is_learner
         kind = ConfChangeKind.ADD_LEARNER if learner else ConfChangeKind.ADD_VOTER
     return ConfChangeSingle(kind, change.member.id)
+
+
+def _split(proposals: list[Proposal]) -> tuple[list[Proposal], list[Proposal]]:
+    """What the next entry holds, at least one proposal, and what has to wait."""
+    size = 0
+    for position, proposal in enumerate(proposals):
+        size += len(proposal.payload)
+        if size > ENTRY_BYTES_MAX and position:
+            return proposals[:position], proposals[position:]
+    return proposals, []
 
 
 def _fail(proposals: Sequence[Proposal], code: int, text: str) -> None:

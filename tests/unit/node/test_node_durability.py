@@ -8,11 +8,11 @@ import pytest
 
 from pykvd.cluster.membership import Member
 from pykvd.node.commands import Command
-from pykvd.node.node import Node, NodeConfig
+from pykvd.node.node import ENTRY_BYTES_MAX, Node, NodeConfig
 from pykvd.node.responder import FutureResponder
 from pykvd.node.storage import Founding, Identity, open_storage
 from pykvd.pb import rpc_pb2 as rpc
-from pykvd.wal import Record, Wal
+from pykvd.wal import Entry, Record, Wal
 
 CONFIG = NodeConfig(
     name="n1",
@@ -37,9 +37,11 @@ class HeldLog:
 
     def __init__(self, wal: Wal, _on_failure: Callable[[BaseException], None]) -> None:
         self.wal = wal
+        self.last: Sequence[Record] = ()
         self.held: list[Callable[[], None]] | None = None
 
-    def submit(self, _records: Sequence[Record], done: Callable[[], None]) -> None:
+    def submit(self, records: Sequence[Record], done: Callable[[], None]) -> None:
+        self.last = records
         if self.held is None:
             done()
         else:
@@ -98,4 +100,23 @@ async def test_an_entry_waits_for_its_own_sync_while_an_older_one_commits(node: 
     log.held[1]()
     await turn()
     assert second.done()
+    node.close()
+
+
+async def test_an_entry_is_bounded_however_much_is_proposed_at_once(node: Node) -> None:
+    log = node._log
+    assert isinstance(log, HeldLog)
+    log.held = []
+    value = bytes(1 << 19)
+    for number in range(40):
+        request = rpc.PutRequest(key=b"%d" % number, value=value)
+        node.propose(Command.PUT, request.SerializeToString(), request, FutureResponder())
+    await turn()
+    assert len(log.held) == 1
+    [entry] = [record for record in log.last if isinstance(record, Entry)]
+    assert len(entry.data) < ENTRY_BYTES_MAX + (1 << 20)
+    while log.held:
+        log.held.pop(0)()
+        await turn()
+    assert node.store.index.count(b"0", b"\x00") == 40
     node.close()
