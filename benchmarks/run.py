@@ -30,7 +30,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line; `--quick` only changes defaults."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("--rounds", type=int, help="of each server in turn (default 3)")
-    parser.add_argument("--seconds", type=float, help="measured for each workload (default 3)")
+    parser.add_argument("--seconds", type=float, help="measured for each workload (default 2.5)")
     parser.add_argument("--keys", type=int, help="for memory and restart (default 1000000)")
     parser.add_argument("--only", default="", metavar="PATTERN", help="rows matching this regex")
     parser.add_argument("--servers", default="pykvd,etcd", help=f"of {', '.join(COMMANDS)}")
@@ -44,7 +44,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         help="where data directories are made and removed (the disk that is measured)",
     )
     options = parser.parse_args(arguments)
-    rounds, seconds, keys = (1, 1.5, 200_000) if options.quick else (3, 3.0, _MILLION)
+    rounds, seconds, keys = (1, 1.5, 200_000) if options.quick else (3, 2.5, _MILLION)
     options.rounds = options.rounds or rounds
     options.seconds = options.seconds or seconds
     options.keys = options.keys or keys

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import shutil
 import signal
 import socket
@@ -10,8 +11,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from benchmarks.closed_loop import close_all
@@ -26,14 +28,18 @@ _STOP_SECONDS = 30.0
 _RETRY_SECONDS = 0.005
 _QUOTA_BYTES = 8 << 30  # no workload shall meet the quota
 _LOG_TAIL = 2000
+# Below the ports that Linux gives to outgoing connections.
+_PORTS = count(random.randrange(20_000, 30_000))
 _REPOSITORY = Path(__file__).parents[1]  # where `-m benchmarks.responder` is found
 
 
 def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that nobody uses and that no outgoing connection is given while its owner is down."""
+    for port in _PORTS:
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("counting never ends")
 
 
 @dataclass(frozen=True, slots=True)
