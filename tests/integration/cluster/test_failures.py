@@ -74,6 +74,24 @@ def test_a_paused_leader_answers_nothing_stale(three: Cluster) -> None:
     load.check()
 
 
+def test_a_leader_without_followers_acknowledges_nothing(three: Cluster) -> None:
+    leader, followers = three.leader(), three.followers()
+    with Load(three) as load:
+        load.wait_progress(50)
+        for follower in followers:
+            follower.pause()
+        paused = time.monotonic()
+        wait_until(lambda: leader.call(STATUS).leader == 0, "the leader to step down")
+        # What the followers had confirmed before may still be on its way to the clients.
+        assert not [moment for moment in load.times if moment > paused + 0.1]
+        leader.kill()
+        for follower in followers:
+            follower.resume()
+        leader.start()
+        load.wait_progress(50)
+    load.check()
+
+
 def test_a_paused_follower_catches_up(three: Cluster) -> None:
     follower = three.followers()[0]
     with Load(three, writers=3) as load:
