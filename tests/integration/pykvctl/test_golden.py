@@ -44,14 +44,13 @@ TRANSCRIPTS = {
 # Steps that pykvctl does not have, and why.
 NOT_OURS = {
     r"ETCDCTL_API=": "3.6 has no v2 mode and does not read this variable",
-    r"etcdctl snapshot (status|restore)|^find |^ls |bad\.db|corrupt\.db": "gone in 3.6",
+    r"etcdctl snapshot (status|restore)|^find |^ls |bad\.db|corrupt\.db": "in test_snapshot.py",
     r"defrag --data-dir": "gone in 3.6",
     r"etcdctl version|etcdctl -w json version": "tells its own version",
     r"^printf 'lease\(": "etcdctl dies of it; here leases can be compared",
     r"--debug": "3.6 has more global flags",
     r"^head -c 1048576": "replaced by `fill_quota`",
     r"etcdctl watch foo bar baz": "no key is in this range: the server refuses, and we tell",
-    r"member add": "not yet",
 }
 
 # Steps that etcd 3.4, which may be the installed one, answers otherwise than 3.5.

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,13 +112,28 @@ def test_transcript(
     assert made == ["default.etcd", "r10.etcd", "r7.etcd", "r9.etcd", "restored.etcd"]
 
 
-def test_a_restored_table_has_the_layout_of_the_others(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_table_is_drawn_as_all_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     lines = run_cli(["snapshot", "status", "backup.db", "-w", "table"], {})[0].decode().splitlines()
     assert len({len(line) for line in lines}) == 1
     assert lines[1] == "|   HASH   | REVISION | TOTAL KEYS | TOTAL SIZE |"
+
+
+@pytest.mark.etcd
+@pytest.mark.skipif(shutil.which("etcdctl") is None, reason="etcdctl is not installed")
+def test_a_file_that_etcdctl_saved(tmp_path: Path) -> None:
+    file = tmp_path / "backup.db"
+    with running(PYKVD) as server:
+        assert run_cli(["put", "foo", "bar"], environment(server))[2] == 0
+        call = ["etcdctl", f"--endpoints={server.endpoint}", "snapshot", "save", str(file)]
+        environ = environment(server) | {"ETCDCTL_API": "3"}
+        del environ["ETCDCTL_ENDPOINTS"]
+        subprocess.run(call, check=True, capture_output=True, env=environ)
+    out, err, status = run_cli(["snapshot", "status", str(file), "-w", "json"], {})
+    assert status == 0, err
+    assert json.loads(out)["revision"] == 2
+    words = ["snapshot", "restore", str(file), f"--data-dir={tmp_path / 'new'}"]
+    assert run_cli(words, {})[2] == 0
 
 
 # What clients of the new cluster see
