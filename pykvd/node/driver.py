@@ -23,6 +23,11 @@ from pykvd.raft import (
 )
 
 
+#: A member that is far behind applies for so long at a time, seconds; between two slices it
+#: answers heartbeats, pings and clients.
+SLICE = 0.02
+
+
 class LogWriter(Protocol):
     """What the driver needs of `WalWriter`."""
 
@@ -85,6 +90,7 @@ class RaftDriver:
         self._unsaved: list[records.Record] = []
         self._unconfirmed: deque[_Unconfirmed] = deque()
         self._installing: asyncio.Task[None] | None = None
+        self._continuing = False
         self._stopped = False
 
     async def settled(self) -> None:
@@ -93,10 +99,24 @@ class RaftDriver:
             await asyncio.wait([self._installing])
 
     def process(self) -> None:
-        """Hand over everything that Raft has ready."""
+        """Hand over everything that Raft has ready; what takes longer than a slice, soon after."""
+        end = self._loop.time() + SLICE
         while self._installing is None and not self._stopped and self.raft.has_ready():
+            if self._loop.time() > end:
+                self._continue_soon()
+                break
             self._take(self.raft.ready())
         self._owner.turn_done()
+
+    def _continue_soon(self) -> None:
+        if not self._continuing:
+            self._continuing = True
+            self._loop.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        self._continuing = False
+        if not self._stopped:
+            self.process()
 
     def _take(self, ready: Ready) -> None:
         if ready.messages:

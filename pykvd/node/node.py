@@ -3,7 +3,7 @@
 All of it runs on the event loop; the log and the store each have a thread that does their disk
 work and posts completions back. The life of a command:
 
-1. `propose` collects everything of one turn of the loop; `_flush` makes it one raft entry.
+1. `propose` gathers everything of one turn of the loop (`Proposals`) and makes it a raft entry.
 2. The `RaftDriver` gives the entry to the log's thread and to the other members.
 3. When a majority has it on disk, Raft commits it.
 4. `apply` runs the commands in order, answers their callers and feeds the watches; the
@@ -18,25 +18,23 @@ grow, and neither syncs nor entries are made per request.
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
-
-from google.protobuf.message import Message
 
 from pykvd.cluster.membership import Action, Member, MemberChange
 from pykvd.errors import Code, Failure, RpcError
 from pykvd.logs import get_logger
 from pykvd.node.apply import Applier
-from pykvd.node.commands import BatchId, Command, decode_batch_id, decode_commands, encode_batch
+from pykvd.node.commands import Command, decode_batch_id, decode_commands
 from pykvd.node.committer import Committer
 from pykvd.node.driver import LogWriter, RaftDriver
 from pykvd.node.header import HeaderEncoder
 from pykvd.node.leases import CHECKPOINT_INTERVAL, EXPIRY_INTERVAL, LeaseKeeper
 from pykvd.node.network import Network
+from pykvd.node.proposals import Proposals
 from pykvd.node.reads import ReadQueue
+from pykvd.node.reconfigurer import Reconfigurer
 from pykvd.node.responder import FutureResponder, Responder
 from pykvd.node.shipper import SnapshotShipper
 from pykvd.node.storage import CONF_STATE_KEY, Storage
@@ -44,13 +42,10 @@ from pykvd.node.sweeper import Sweeper
 from pykvd.pb import rpc_pb2 as rpc
 from pykvd.raft import (
     ConfChange,
-    ConfChangeKind,
-    ConfChangeSingle,
     ConfState,
     Entry,
     EntryKind,
     InvariantError,
-    ProposalDropped,
     RaftConfig,
     RawNode,
     ReadState,
@@ -62,28 +57,14 @@ from pykvd.raft import Message as RaftMessage
 from pykvd.wal import Wal, WalWriter
 from pykvd.watch.hub import Hub
 
-#: Entries being synced at a time; a second one keeps the disk busy while the first is applied.
-MAX_IN_FLIGHT = 2
 #: Changes that only the log holds; beyond this clients are asked to slow down.
 UNCOMMITTED_BYTES_MAX = 256 << 20
-#: Requests in one entry: it has to fit a message between members, and other work in between.
-ENTRY_BYTES_MAX = 8 << 20
 #: Bytes beside the request that etcd counts against --max-request-bytes.
 ENVELOPE_BYTES = 18
 #: Added to --max-request-bytes where etcd bounds gRPC messages and watch fragments.
 GRPC_OVERHEAD_BYTES = 512 * 1024
 
 _log = get_logger("node")
-
-
-class Proposal(NamedTuple):
-    """A command on its way; `as_leader` if nobody but the leader may propose it."""
-
-    command: Command
-    payload: bytes
-    request: Message
-    responder: Responder
-    as_leader: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,16 +166,21 @@ class Node:
             batch=config.compaction_batch,
             pause=config.compaction_pause,
         )
+        self._proposals = Proposals(self._driver, self.member_id, config.request_timeout)
+        self.propose = self._proposals.propose
+        self.execute = self._proposals.execute
+        self._deadline = self._proposals.deadline
+        self._reconfigurer = Reconfigurer(
+            self._driver,
+            self.applier,
+            self.member_id,
+            timeout=config.request_timeout,
+            retry=config.heartbeat_interval,
+        )
         self._keeper = LeaseKeeper(self.lessor, self.propose, retry_after=config.request_timeout)
         self.applier.notify = self.hub.notify
         self.applier.compacted = self.sweeper.start
         self._stopping = False
-        self._sequence = time.time_ns()
-        self._batch: list[Proposal] = []
-        self._batch_deadline = 0.0
-        self._flush_armed = False
-        self._waiting: dict[int, tuple[float, list[Proposal]]] = {}
-        self._changes: dict[int, Responder] = {}
         self._removed = self.member_id in self.membership.removed
         #: Serves what other members ask of this one, by kind.
         self.answers: dict[str, Callable[[bytes], Awaitable[bytes]]] = {}
@@ -316,13 +302,8 @@ class Node:
         self.sweeper.stop()
         self._shipper.stop()
         self._reads.fail_all(Failure.STOPPED)
-        waiting = [each for _, batch in self._waiting.values() for each in batch]
-        waiting += self._batch
-        self._waiting, self._batch = {}, []
-        _fail(waiting, Failure.STOPPED.code, Failure.STOPPED.text)
-        for responder in self._changes.values():
-            responder.fail(Failure.STOPPED.code, Failure.STOPPED.text)
-        self._changes.clear()
+        self._proposals.stop()
+        self._reconfigurer.stop()
 
     # Reads
 
@@ -361,81 +342,11 @@ class Node:
         if self.store.backend.uncommitted_bytes > UNCOMMITTED_BYTES_MAX:
             raise Failure.TOO_MANY_REQUESTS.error()
 
-    def propose(
-        self,
-        command: Command,
-        payload: bytes,
-        request: Message,
-        responder: Responder,
-        *,
-        as_leader: bool = False,
-    ) -> None:
-        """Have a command replicated and applied; the responder is told the outcome.
-
-        With `as_leader` it fails if this member ceases to lead before the log has it.
-        """
+    async def change_member(self, action: Action, member: Member) -> None:
+        """Change the membership through the log. Raises RpcError."""
         if self._stopping:
             raise Failure.STOPPED.error()
-        if not self._batch:
-            self._batch_deadline = self._deadline()
-        self._batch.append(Proposal(command, payload, request, responder, as_leader))
-        if not self._flush_armed:
-            self._flush_armed = True
-            self._loop.call_soon(self._flush)
-
-    async def execute(self, command: Command, request: Message) -> bytes:
-        """Propose and wait; returns the serialized response. Raises RpcError."""
-        responder = FutureResponder()
-        self.propose(command, request.SerializeToString(), request, responder)
-        return await responder.future
-
-    def _flush(self) -> None:
-        self._flush_armed = False
-        if not self._batch or self._driver.in_flight >= MAX_IN_FLIGHT or not self.leader:
-            return
-        batch, self._batch = _split(self._batch)
-        self._sequence += 1
-        commands = [(proposal.command, proposal.payload) for proposal in batch]
-        data = encode_batch(BatchId(self.member_id, self._sequence), time.time_ns(), commands)
-        try:
-            self.raft.propose(data)
-        except ProposalDropped:
-            self._batch = batch + self._batch
-            return
-        self._waiting[self._sequence] = (self._deadline(), batch)
-        self._driver.process()
-
-    def _deadline(self) -> float:
-        return self._loop.time() + self.config.request_timeout
-
-    async def change_member(self, action: Action, member: Member) -> None:
-        """Change the membership through the log. Raises RpcError.
-
-        While an earlier change is not applied yet, this one waits for it.
-        """
-        self._sequence += 1
-        change = MemberChange(action, member, self.member_id, self._sequence)
-        responder = self._changes[self._sequence] = FutureResponder()
-        deadline = self._deadline()
-        proposal = ConfChange((_raft_change(change),), context=change.encode())
-        while not responder.future.done():
-            try:
-                self.raft.propose_conf_change(proposal)
-            except ProposalDropped:
-                if self._loop.time() > deadline:
-                    del self._changes[change.sequence]
-                    raise Failure.TIMEOUT.error() from None
-                await asyncio.sleep(self.config.heartbeat_interval)
-                continue
-            self._driver.process()
-            break
-        try:
-            async with asyncio.timeout_at(deadline):
-                await responder.future
-        except TimeoutError:
-            raise Failure.TIMEOUT.error() from None
-        finally:
-            self._changes.pop(change.sequence, None)
+        await self._reconfigurer.change(action, member)
 
     async def move_leader(self, target: int) -> None:
         """Hand leadership to another voter and wait until it leads. Raises RpcError."""
@@ -546,14 +457,7 @@ class Node:
         self._driver.process()
         now = self._loop.time()
         self._reads.tick(now)
-        late = [number for number, (deadline, _) in self._waiting.items() if deadline < now]
-        for number in late:
-            _fail(self._waiting.pop(number)[1], Failure.TIMEOUT.code, Failure.TIMEOUT.text)
-        self._flush()
-        if self._batch and self._batch_deadline < now:
-            # Never proposed, for want of a leader: etcd reports its own deadline then.
-            _fail(self._batch, Code.DEADLINE_EXCEEDED, "context deadline exceeded")
-            self._batch = []
+        self._proposals.tick(now)
 
     def term_changed(self, term: int) -> None:
         """A new term has begun."""
@@ -571,13 +475,7 @@ class Node:
             self.lessor.promote(self._loop.time(), self.config.election_timeout)
         elif state.role is not Role.LEADER and self.lessor.primary:
             self.lessor.demote()
-            self._drop_duties()
-
-    def _drop_duties(self) -> None:
-        """Forget what only a leader may ask for: the next one judges anew, on its own clock."""
-        duties = [proposal for proposal in self._batch if proposal.as_leader]
-        self._batch = [proposal for proposal in self._batch if not proposal.as_leader]
-        _fail(duties, Failure.NOT_LEADER.code, Failure.NOT_LEADER.text)
+            self._proposals.drop_duties()
 
     def reads_confirmed(self, states: Sequence[ReadState]) -> None:
         """Reads may run once their index is applied."""
@@ -587,9 +485,7 @@ class Node:
         """Everything is applied: tell the watchers, run the reads, go on with proposals."""
         self.hub.flush()
         self._reads.answer(self.committer.index)
-        if self._batch and not self._flush_armed:
-            self._flush_armed = True
-            self._loop.call_soon(self._flush)
+        self._proposals.arm()
 
     def apply(self, entries: Sequence[Entry]) -> None:
         """Apply committed entries."""
@@ -603,7 +499,7 @@ class Node:
 
     def _apply_batch(self, data: bytes) -> None:
         batch = decode_batch_id(data)
-        mine = self._waiting.pop(batch.sequence, None) if batch.origin == self.member_id else None
+        mine = self._proposals.take(batch)
         apply = self.applier.apply
         if mine is None:
             for command, request in decode_commands(data):
@@ -612,7 +508,7 @@ class Node:
                 except RpcError as error:
                     _log.debug("refused while applying", error=str(error))
             return
-        for proposal in mine[1]:
+        for proposal in mine:
             try:
                 response = apply(proposal.command, proposal.request)
             except RpcError as error:
@@ -621,22 +517,11 @@ class Node:
                 proposal.responder.reply(response)
 
     def _apply_change(self, raft_change: ConfChange) -> None:
-        change = MemberChange.decode(raft_change.context) if raft_change.context else None
-        refusal = self.applier.change_member(change) if change else None
-        state = self.raft.apply_conf_change(ConfChange() if refusal else raft_change)
+        state, change = self._reconfigurer.apply(raft_change)
         self._storage.backend.set("meta", CONF_STATE_KEY, state.encode())
         self._configured(state)
-        if change is None:
-            return
-        if refusal is None:
+        if change:
             self._follow_change(change)
-        responder = self._changes.pop(change.sequence, None)
-        if responder is None or change.origin != self.member_id:
-            return
-        if refusal:
-            responder.fail(refusal.code, refusal.text)
-        else:
-            responder.reply(b"")
 
     def _configured(self, state: ConfState) -> None:
         self._alone = state.members() == (self.member_id,)
@@ -664,36 +549,6 @@ class Node:
         if self.network:
             self.network.removed.add(member_id)
             self.network.remove_peer(member_id)
-
-
-_RAFT_CHANGES = {
-    Action.REMOVE: ConfChangeKind.REMOVE,
-    Action.UPDATE: ConfChangeKind.UPDATE,
-    Action.PROMOTE: ConfChangeKind.ADD_VOTER,
-}
-
-
-def _raft_change(change: MemberChange) -> ConfChangeSingle:
-    kind = _RAFT_CHANGES.get(change.action)
-    if kind is None:
-        learner = change.member.is_learner
-        kind = ConfChangeKind.ADD_LEARNER if learner else ConfChangeKind.ADD_VOTER
-    return ConfChangeSingle(kind, change.member.id)
-
-
-def _split(proposals: list[Proposal]) -> tuple[list[Proposal], list[Proposal]]:
-    """What the next entry holds, at least one proposal, and what has to wait."""
-    size = 0
-    for position, proposal in enumerate(proposals):
-        size += len(proposal.payload)
-        if size > ENTRY_BYTES_MAX and position:
-            return proposals[:position], proposals[position:]
-    return proposals, []
-
-
-def _fail(proposals: Sequence[Proposal], code: int, text: str) -> None:
-    for proposal in proposals:
-        proposal.responder.fail(code, text)
 
 
 def _make_raft(config: NodeConfig, storage: Storage) -> RawNode:
