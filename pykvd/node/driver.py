@@ -82,7 +82,6 @@ class RaftDriver:
 
     def __init__(self, raft: RawNode, log: LogWriter, owner: Owner) -> None:
         self.raft = raft
-        self.in_flight = 0
         self._log = log
         self._owner = owner
         self._loop = asyncio.get_running_loop()
@@ -176,11 +175,9 @@ class RaftDriver:
         def durable() -> None:
             self._loop.call_soon_threadsafe(self._persisted, number)
 
-        self.in_flight += 1
         self._log.submit(batch, durable)
 
     def _persisted(self, number: int) -> None:
-        self.in_flight -= 1
         if self._stopped:
             return
         self._confirm(number)

@@ -466,6 +466,8 @@ class Node:
     def role_changed(self, state: SoftState) -> None:
         """Only the leader keeps the clocks of leases."""
         before, self.leader = self.leader, state.leader
+        if before != self.leader:
+            self._proposals.leader_changed()
         if before in self.membership.removed and before != self.member_id:
             # It led until the others knew of its removal (thesis 4.2.2).
             self._part_with(before)

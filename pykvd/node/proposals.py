@@ -13,7 +13,7 @@ from pykvd.node.driver import RaftDriver
 from pykvd.node.responder import FutureResponder, Responder
 from pykvd.raft import NONE, ProposalDropped
 
-#: Entries being synced at a time; a second one keeps the disk busy while the first is applied.
+#: Batches on their way at a time; a second one keeps the disks busy while the first is applied.
 MAX_IN_FLIGHT = 2
 #: Requests in one entry: it has to fit a message between members, and other work in between.
 ENTRY_BYTES_MAX = 8 << 20
@@ -43,6 +43,8 @@ class Proposals:
         self._batch: list[Proposal] = []
         self._batch_deadline = 0.0
         self._flush_armed = False
+        #: Batches up to this one do not hold up new ones any more.
+        self._settled = self._sequence
         self._waiting: dict[int, tuple[float, list[Proposal]]] = {}
         self._stopped = False
 
@@ -87,7 +89,7 @@ class Proposals:
         self._flush_armed = False
         if not self._batch or self._stopped or self._raft.leader == NONE:
             return
-        if self._driver.in_flight >= MAX_IN_FLIGHT:
+        if self._sequence - self._settled >= MAX_IN_FLIGHT:
             return
         batch, self._batch = _split(self._batch)
         self._sequence += 1
@@ -105,6 +107,8 @@ class Proposals:
         """The proposals of a batch that is being applied, if they are ours and still wait."""
         if batch.origin != self._member_id:
             return None
+        # Batches before this one are applied too, or lost on their way to the leader.
+        self._settled = max(self._settled, batch.sequence)
         found = self._waiting.pop(batch.sequence, None)
         return found[1] if found else None
 
@@ -112,12 +116,18 @@ class Proposals:
         """Answer those whose time is over; try again to propose the others."""
         late = [number for number, (deadline, _) in self._waiting.items() if deadline < now]
         for number in late:
+            self._settled = max(self._settled, number)
             _fail(self._waiting.pop(number)[1], Failure.TIMEOUT.code, Failure.TIMEOUT.text)
         self._flush()
         if self._batch and self._batch_deadline < now:
             # Never proposed, for want of a leader: etcd reports its own deadline then.
             _fail(self._batch, Code.DEADLINE_EXCEEDED, "context deadline exceeded")
             self._batch = []
+
+    def leader_changed(self) -> None:
+        """What is on its way may be lost: nothing new shall wait for it."""
+        self._settled = self._sequence
+        self.arm()
 
     def drop_duties(self) -> None:
         """Forget what only a leader may ask for: the next one judges anew, on its own clock."""
