@@ -64,7 +64,8 @@ def _read_state(directory: Path) -> tuple[tuple[int, int], ConfState]:
 def simulated_sources(rng: random.Random) -> Iterator[None]:
     """While it lasts, nodes draw from `rng`, and their loop gives them time and a disk."""
     replacements: list[tuple[Any, str, object]] = [
-        (node_module, "time", _Clock),
+        (proposals_module, "time", _Clock),
+        (reconfigurer_module, "time", _Clock),
         (node_module, "random", _Chance(rng)),
         (watch_module, "random", _Chance(rng)),
         (watch_module, "CONGESTED_BYTES", WINDOW_BYTES),
