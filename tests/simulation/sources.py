@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pykvd.api.watch as watch_module
 import pykvd.node.node as node_module
+import pykvd.node.proposals as proposals_module
+import pykvd.node.reconfigurer as reconfigurer_module
 import pykvd.node.shipper as shipper_module
 from pykvd.node.storage import APPLIED, APPLIED_KEY, CONF_STATE_KEY
 from pykvd.raft import ConfState
