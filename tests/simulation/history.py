@@ -89,6 +89,9 @@ class HistoryCheck:
         for operation in self._answered_at.get(revision, ()):
             if not operation.revision and self._makes(operation, revision, changes):
                 yield operation
+        if self._is_end_of_lease(revision, changes):
+            # Its lease is cause enough: an operation of unknown outcome may be needed later on.
+            return
         for operation in self._history:
             if (
                 operation.outcome is Outcome.UNKNOWN
