@@ -98,6 +98,7 @@ class Proposals:
         try:
             self._raft.propose(data)
         except ProposalDropped:
+            self._sequence -= 1
             self._batch = batch + self._batch
             return
         self._waiting[self._sequence] = (self.deadline(), batch)
