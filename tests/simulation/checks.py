@@ -33,7 +33,7 @@ class Checks:
     def started(self, process: Process) -> None:
         """The node of a new life is made; see what its state machine does from now on."""
         node = process.node
-        self._loaded(process)
+        self.loaded(process)
         watches = node.applier.notify
 
         def notify(revision: int, events: list[Event]) -> None:
@@ -70,7 +70,8 @@ class Checks:
         """A process has finished a turn."""
         self.raft.stepped(process)
 
-    def _loaded(self, process: Process) -> None:
+    def loaded(self, process: Process) -> None:
+        """A member read its store's file; it must hold what others had at its applied index."""
         node, now = process.node, self._world.scheduler.now
         index = node.committer.index
         self.truth.loaded(process.id, index, node.store, _leases(node.lessor), now)
@@ -85,7 +86,7 @@ class Checks:
         if set(applied.values()) != {self.raft.commit}:
             raise Violation(f"members stay apart: {applied} of {self.raft.commit} applied")
         for process in members:
-            self._loaded(process)
+            self.loaded(process)
             if not process.serving:
                 raise Violation(f"m{process.id} does not serve clients")
         stores = [process.node.store for process in members]

@@ -23,6 +23,12 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
+TURN_STEPS_MAX = 10_000
+"""Callbacks that a process may run before time passes."""
+EVENTS_MAX = 1_000_000
+"""Events of a run; the busiest has a tenth of that."""
+
+
 class Scheduler:
     """Events in order of their time, those of equal time in order of arrival."""
 
@@ -47,6 +53,7 @@ class Scheduler:
         while queue and queue[0][0] <= until:
             self.now, _, work = heappop(queue)
             self.events += 1
+            assert self.events < EVENTS_MAX, "the run does not come to an end"
             work()
         self.now = until
 
@@ -113,7 +120,10 @@ class ProcessLoop(asyncio.BaseEventLoop):
         self._in_turn = True
         try:
             work()
+            steps = 0
             while self._ready and self.alive:
+                steps += 1
+                assert steps < TURN_STEPS_MAX, "a process goes round in circles"
                 handle = self._ready.popleft()
                 if not handle.cancelled():
                     handle._run()

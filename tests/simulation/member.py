@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pykvd.node.storage import Storage
-    from pykvd.raft import Entry, SoftState
+    from pykvd.raft import Entry, Snapshot, SoftState
     from pykvd.wal import Wal
     from tests.simulation.world import World
 
@@ -44,6 +44,13 @@ class ObservedNode(Node):
         """Apply, then have it checked."""
         super().apply(entries)
         self._host.world.checks.applied(self._host, entries)
+
+    async def install(self, snapshot: Snapshot) -> None:
+        """Install, then have it checked."""
+        await super().install(snapshot)
+        self._host.world.note("m%d installed a snapshot at %d", self.member_id, snapshot.index)
+        self._host.world.count("snapshot installed")
+        self._host.world.checks.loaded(self._host)
 
     def role_changed(self, state: SoftState) -> None:
         """Take note of who leads."""

@@ -134,7 +134,8 @@ class World:
         end = self.scheduler.now + self.plan.quiet_seconds
         self.healed = True
         self.faults.heal()
-        self.scheduler.run(end - self.plan.quiet_seconds / 2)
+        # A new member may need a request timeout to publish itself.
+        self.scheduler.run(end - self.plan.quiet_seconds * 3 / 4)
         leader = self.leader()
         if leader is not None:
             self.operator.start_missing(leader)
