@@ -34,6 +34,8 @@ class RaftConfig:
     """The same limit in bytes of entry data; one message may exceed it."""
     max_message_bytes: int = 1 << 20
     """Entry data in one append; a single larger entry still travels, alone."""
+    max_committed_bytes: int = 256 << 10
+    """Entry data handed out to be applied in one Ready; a single larger entry is, alone."""
     max_uncommitted_bytes: int = 256 << 20
     """Data of proposals that a leader holds uncommitted; more are dropped."""
 
@@ -49,6 +51,7 @@ class RaftConfig:
             "max_inflight_messages",
             "max_inflight_bytes",
             "max_message_bytes",
+            "max_committed_bytes",
             "max_uncommitted_bytes",
         ):
             if getattr(self, name) < 1:

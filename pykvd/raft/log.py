@@ -239,12 +239,12 @@ class RaftLog:
 
     # Application
 
-    def unapplied(self) -> Sequence[Entry]:
-        """Committed and persisted entries that the state machine has not been given."""
+    def unapplied(self, max_bytes: int) -> Sequence[Entry]:
+        """Committed and persisted entries that the state machine was not given, cut as `slice`."""
         low, high = self.applying, min(self.commit, self.persisted)
         if high <= low:
             return ()
-        return self.entries[low - self.offset : high - self.offset]
+        return self.slice(low + 1, high + 1, max_bytes)
 
     def applied_to(self, index: int) -> None:
         """The state machine holds everything up to `index`."""

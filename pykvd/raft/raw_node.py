@@ -182,7 +182,7 @@ class RawNode:
         must_sync = bool(entries) or vote_changed or snapshot is not None
         if must_sync:
             log.begin_write(self._number, raft.term, raft.vote)
-        committed = log.unapplied()
+        committed = log.unapplied(raft.config.max_committed_bytes)
         if committed:
             log.applying = committed[-1].index
         ready = Ready(

@@ -86,12 +86,27 @@ def run(node: RawNode) -> None:
         {"max_inflight_messages": 0},
         {"max_inflight_bytes": 0},
         {"max_message_bytes": 0},
+        {"max_committed_bytes": 0},
         {"max_uncommitted_bytes": -1},
     ],
 )
 def test_contradictory_settings_are_refused(settings: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
         RaftConfig(**{"id": 1, **settings})  # type: ignore[arg-type]
+
+
+def test_what_is_to_be_applied_comes_in_slices() -> None:
+    sizes = (100, 100, 100 << 10, 200 << 10, 300 << 10, 1)
+    entries = [
+        Entry(1, index, EntryKind.NORMAL, bytes(size)) for index, size in enumerate(sizes, 1)
+    ]
+    node = make(*entries, hard_state=HardState(1, 0, len(sizes)), voters=(1, 2, 3))
+    slices = []
+    while node.has_ready():
+        committed = node.ready().committed_entries
+        slices.append([entry.index for entry in committed])
+        node.applied_to(committed[-1].index)
+    assert slices == [[1, 2, 3], [4], [5], [6]]
 
 
 def test_a_new_member_has_nothing_to_do() -> None:
