@@ -32,12 +32,15 @@ RECORD_OVERHEAD = 150
 class Batch:
     """Changes that will share one LMDB transaction."""
 
-    __slots__ = ("deleted", "meta", "records", "size")
+    __slots__ = ("deleted", "meta", "records", "removed", "size")
 
     def __init__(self) -> None:
         self.records: list[int] = []
         self.deleted: list[int] = []
         self.meta: dict[tuple[str, bytes], bytes | None] = {}
+        #: Records that were removed while this batch was being committed: it must hold them still,
+        #: or the file would not be the state at its applied index.
+        self.removed: dict[int, bytes] = {}
         self.size = 0
 
     def __bool__(self) -> bool:
@@ -114,7 +117,11 @@ class Backend:
 
     def remove(self, record_ids: Iterable[int]) -> None:
         """Delete records; recent ones are gone at once, those in the file with the next commit."""
+        batch = self._committing
         for record_id in record_ids:
+            if batch and batch.records and batch.records[0] <= record_id <= batch.records[-1]:
+                # In this order: the writer looks for it here when it is gone from there.
+                batch.removed[record_id] = self._recent[record_id]
             self._recent.pop(record_id, None)
             self._pending.deleted.append(record_id)
 
@@ -176,14 +183,19 @@ class Backend:
         self._committing = batch
 
         def work() -> None:
-            found = ((record_id, self._recent.get(record_id)) for record_id in batch.records)
-            records = [(record_id, framed) for record_id, framed in found if framed is not None]
+            records = []
+            for record_id in batch.records:
+                framed = self._recent.get(record_id) or batch.removed.get(record_id)
+                # Neither: it was removed before the commit began.
+                if framed is not None:
+                    records.append((record_id, framed))
             self._environment.write(records, batch.deleted, batch.meta)
             self._sizes = self._environment.sizes()
             self._post(finish)
 
         def finish() -> None:
             self._committing = None
+            batch.removed.clear()
             self._retain(batch)
             if done:
                 done()

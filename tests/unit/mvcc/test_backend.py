@@ -12,7 +12,7 @@ import pytest
 
 from pykvd.mvcc.backend import Backend
 from pykvd.mvcc.environment import Environment
-from pykvd.mvcc.record import MAIN_SHIFT, key_of
+from pykvd.mvcc.record import MAIN_SHIFT, key_of, parse
 from tests.unit.mvcc.disk import Disk
 
 DEADLINE_S = 10.0
@@ -129,6 +129,33 @@ def test_history_is_whole_at_every_stage_of_a_commit() -> None:
                 assert [key_of(framed) for _, framed in records] == keys[first - 2 :][:limit]
     finally:
         disk.remove()
+
+
+def test_a_removal_does_not_reach_into_the_commit_under_way(disk: Disk) -> None:
+    """The file is the exact state at its applied index, and the compaction is not part of it."""
+    store, backend = disk.store, disk.backend
+    put(disk, b"k", b"1")
+    gate = threading.Event()
+    waiting = disk.loop.create_task(backend.read(lambda _: gate.wait(DEADLINE_S)))
+    disk.run(asyncio.sleep(0))
+    backend.commit()
+    put(disk, b"k", b"2")
+    store.compact(3)
+    for _ in store.sweep(10):
+        pass
+    gate.set()
+
+    async def released() -> None:
+        await waiting
+
+    disk.run(released())
+    disk.settle()
+    disk.close()
+    disk.open()
+    assert disk.store.revision == 2
+    found = disk.store.get(b"k")
+    assert found
+    assert parse(found).value == b"1"
 
 
 def test_memory_for_recent_records_is_bounded() -> None:
