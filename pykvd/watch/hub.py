@@ -25,6 +25,10 @@ from pykvd.watch.watcher import Group, Watcher, WatcherSet
 CATCH_UP_RECORDS = 1000
 #: Watchers served by one slice (etcd's figure).
 CATCH_UP_WATCHERS = 512
+#: Of a message on the wire: not compressed, and its length.
+PREFIX_BYTES = 5
+#: WatchResponse.fragment = true.
+MORE_FOLLOWS = b"\x38\x01"
 
 
 class Hub:
@@ -170,21 +174,21 @@ class Hub:
         if not events:
             return
         watcher.noted = True
-        if watcher.fragment and sum(map(len, events)) + len(header) >= self._fragment_bytes:
+        response = _response(header, watcher.id, b"".join(events))
+        if watcher.fragment and len(response) - PREFIX_BYTES >= self._fragment_bytes:
             self._send_fragments(watcher, header, events)
         else:
-            body = b"".join(events)
-            watcher.session.send_shared(_response(header, watcher.id, body))
+            watcher.session.send_shared(response)
 
     def _send_fragments(self, watcher: Watcher, header: bytes, events: list[bytes]) -> None:
         """Pack events greedily into responses below the fragment size (etcd API, fragment)."""
         piece: list[bytes] = []
-        size = len(header) + 16
+        size = empty = len(_response(header, watcher.id, MORE_FOLLOWS)) - PREFIX_BYTES
         for event in events:
             if piece and size + len(event) >= self._fragment_bytes:
-                body = b"\x38\x01" + b"".join(piece)
+                body = MORE_FOLLOWS + b"".join(piece)
                 watcher.session.send_shared(_response(header, watcher.id, body))
-                piece, size = [], len(header) + 16
+                piece, size = [], empty
             piece.append(event)
             size += len(event)
         watcher.session.send_shared(_response(header, watcher.id, b"".join(piece)))

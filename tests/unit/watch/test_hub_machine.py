@@ -272,6 +272,8 @@ class HubMachine(RuleBasedStateMachine):
 
     def _check_previous(self, follower: Follower, change: Change, event: Event) -> None:
         with_previous = follower.watcher.selector[4]
+        created = event.kv.version == 1
+        with_previous = with_previous and not created
         previous = self.model.at(change.main - 1).get(change.key) if with_previous else None
         if change.main - 1 < self.model.compacted or previous is None:
             assert not event.HasField("prev_kv")
@@ -303,7 +305,7 @@ def _is(change: Change, event: Event) -> bool:
     return (
         change.main == event.kv.mod_revision
         and change.key == event.kv.key
-        and (change.kv is None) == (event.type == Event.DELETE)
+        and (event.type == Event.DELETE if change.kv is None else event.kv == change.kv)
     )
 
 
