@@ -437,6 +437,7 @@ class Node:
         self.hub.resync(seen)
         if self.lessor.primary:
             self.lessor.demote()
+        self._proposals.overtaken()
 
     async def ask_leader(self, kind: str, payload: bytes) -> bytes:
         """Ask the leader what only it knows; waits for one. Raises RpcError."""

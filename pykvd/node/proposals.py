@@ -130,6 +130,14 @@ class Proposals:
         self._settled = self._sequence
         self.arm()
 
+    def overtaken(self) -> None:
+        """A snapshot stands for entries now; which of ours are among them, nobody will say."""
+        waiting, self._waiting = self._waiting, {}
+        self._settled = self._sequence
+        for _, batch in waiting.values():
+            _fail(batch, Failure.TIMEOUT.code, Failure.TIMEOUT.text)
+        self.arm()
+
     def drop_duties(self) -> None:
         """Forget what only a leader may ask for: the next one judges anew, on its own clock."""
         duties = [proposal for proposal in self._batch if proposal.as_leader]

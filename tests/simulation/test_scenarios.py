@@ -228,3 +228,18 @@ def test_a_crash_between_an_installed_snapshot_and_its_mark_in_a_longer_log() ->
         old.start()
         revision = script.put(new, b"k3")
         script.until(lambda: old.serving and old.node.store.revision >= revision)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_new_member_serves_soon_although_a_snapshot_held_its_own_entry(seed: int) -> None:
+    """Its publication may be among the entries that the snapshot stands for: nobody answers it."""
+    with Script(seed=seed, snapshot_count=5, snapshot_catchup=0) as script:
+        leader = script.leader
+        for number in range(30):
+            script.put(leader, b"k%d" % (number % 4))
+        script.world.operator.ask(leader, Action.ADD, Member(4, "", ("http://m4",)))
+        script.until(lambda: 4 in script.world.members)
+
+        began = script.world.scheduler.now
+        script.until(lambda: script.world.members[4].serving)
+        assert script.world.scheduler.now - began < 3.0
