@@ -22,7 +22,6 @@ from pykvd.raft import (
     SoftState,
 )
 
-
 #: A member that is far behind applies for so long at a time, seconds; between two slices it
 #: answers heartbeats, pings and clients.
 SLICE = 0.02

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 PORTS = range(10_000, 30_000)
 START_TIMEOUT = 30.0
 QUERY_TIMEOUT = 2.0
+#: A hash reads the whole store.
+HASH_TIMEOUT = 30.0
 LOG_LINES_SHOWN = 25
 NAMES = ("n1", "n2", "n3")
 #: Shorter than the default of 100 ms and 1 s: most tests wait for elections, few measure them.
@@ -262,7 +264,7 @@ class Cluster:
         def equal() -> bool:
             found.clear()
             for member in asked:
-                reply = member.ask(HASH_KV)
+                reply = member.ask(HASH_KV, timeout=HASH_TIMEOUT)
                 if isinstance(reply, Failure):
                     return False
                 found.add((reply.header.revision, reply.hash, reply.compact_revision))
