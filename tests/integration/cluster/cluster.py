@@ -249,6 +249,7 @@ class Cluster:
         deadline = time.monotonic() + timeout
         while (leader := self.find_leader(asked)) is None:
             assert time.monotonic() < deadline, f"no leader in {timeout} s: {self.describe()}"
+            time.sleep(0.02)
         return leader
 
     def followers(self) -> list[Member]:

@@ -9,7 +9,9 @@ import pytest
 
 from pykvd.pb import rpc_pb2
 from tests.harness import Client, wait_until
+from tests.integration.cluster.cluster import clustered
 from tests.integration.cluster.requests import get, grant, move_leader, put, remaining
+from tests.integration.crash.campaign import on_slow_disk
 
 if TYPE_CHECKING:
     from tests.integration.cluster.cluster import Cluster, Member
@@ -35,13 +37,29 @@ def test_a_follower_renews_a_lease(three: Cluster) -> None:
     assert renew(follower, lease) == 0
 
 
+def test_a_lease_that_a_follower_granted_is_known_at_once() -> None:
+    # The leader's disk is the slowest: the followers are a majority without it, and apply first.
+    with clustered() as cluster:
+        slow = cluster["n1"]
+        slow.kind = on_slow_disk(slow.kind)
+        cluster.start()
+        leader = cluster.leader()
+        assert leader is slow or move_leader(leader, slow.id) is None
+        assert cluster.leader() is slow
+        for member in cluster.followers() * 5:
+            assert remaining(member, grant(member, 60)) > 57
+            assert renew(member, grant(member, 60)) == 60
+            assert remaining(slow, grant(member, 60)) > 57
+            assert renew(slow, grant(member, 60)) == 60
+
+
 def test_a_follower_tells_what_is_not_there(three: Cluster) -> None:
     follower = three.followers()[0]
     assert renew(follower, 12345) == 0
     assert remaining(follower, 12345) == -1
 
 
-@pytest.mark.parametrize("end", ["kill", "move"])
+@pytest.mark.parametrize("end", ["kill", pytest.param("move", marks=pytest.mark.long)])
 def test_a_new_leader_expires_no_lease_early(three: Cluster, end: str) -> None:
     leader = three.leader()
     follower = three.followers()[0]
