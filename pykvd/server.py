@@ -4,7 +4,6 @@ import asyncio
 import gc
 import signal
 import sys
-from typing import Any
 
 import uvloop
 
@@ -61,13 +60,8 @@ async def _serve(config: Config) -> int:
         _log.fatal("the member cannot go on", error=str(failure))
     else:
         _log.info("received signal; shutting down")
-    await _finish(server, starting, signalled, failing)
-    return code
-
-
-async def _finish(server: Server, starting: asyncio.Task[None], *waits: asyncio.Task[Any]) -> None:
-    for task in (starting, *waits):
+    for task in (starting, signalled, failing):
         task.cancel()
     await asyncio.wait((starting,))
     await server.stop()
-    _log.info("stopped")
+    return code

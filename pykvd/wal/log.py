@@ -156,16 +156,29 @@ class Wal:
             raise WalNotFound(f"{directory} holds no log")
         wal = cls(directory, files, segment_bytes=segment_bytes, sync=sync, salt=0)
         replay = Replay()
-        with wal._failing():
+        try:
+            wal._read(names, replay)
+        except BaseException:
+            wal._abandon()
+            raise
+        return wal, replay
+
+    def _read(self, names: Sequence[str], replay: Replay) -> None:
+        with self._failing():
             for position, name in enumerate(names):
-                wal._load(directory / name, replay, is_last=position == len(names) - 1)
+                self._load(self.directory / name, replay, is_last=position == len(names) - 1)
             try:
                 replay.finish()
             except ReplayError as broken:
-                raise WalDamaged(wal._segments[0].path, 0, str(broken)) from None
-            _remove_temporaries(directory, files)
-            wal._settle_tail()
-        return wal, replay
+                raise WalDamaged(self._segments[0].path, 0, str(broken)) from None
+            _remove_temporaries(self.directory, self._files)
+            self._settle_tail()
+
+    def _abandon(self) -> None:
+        """Let go of the file of a log that cannot be used."""
+        if self._fd >= 0:
+            self._files.close(self._fd)
+            self._fd = -1
 
     def append(self, records: Sequence[Record]) -> None:
         """Write the records behind the last; durable only after `sync`.

@@ -24,7 +24,12 @@ OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_
 
 def config(data_dir: Path, **options: Any) -> Config:
     """The configuration of a single member on a port of the system's choice."""
-    return Config(data_dir=str(data_dir), listen_client_urls=ANY_PORT, **options)
+    return Config(
+        data_dir=str(data_dir),
+        listen_client_urls=ANY_PORT,
+        listen_peer_urls=ANY_PORT,
+        **options,
+    )
 
 
 class Client:

@@ -43,7 +43,6 @@ async def test_starting_and_stopping_leaks_nothing(tmp_path: Path) -> None:
     assert held() == before
 
 
-@pytest.mark.xfail(strict=True, reason="Wal.open keeps the descriptor of a damaged segment")
 async def test_starts_that_fail_leak_nothing(tmp_path: Path) -> None:
     await start_and_stop(tmp_path)
     (segment,) = (tmp_path / "member" / "wal").glob("*.wal")

@@ -175,10 +175,6 @@ def test_wrong_configurations(argv: list[str], text: str) -> None:
         ),
         (["--discovery-srv=x"], "--discovery-srv is set, but discovery is not supported yet"),
         (["--proxy=on"], "--proxy is set, but the v2 proxy is not supported"),
-        (
-            ["--initial-cluster-state=existing"],
-            "--initial-cluster-state is existing, but joining a cluster is not supported yet",
-        ),
     ],
 )
 def test_what_must_not_be_ignored_is_refused(argv: list[str], text: str) -> None:

@@ -59,7 +59,7 @@ def test_tables_of_unsupported_flags_tell_the_truth() -> None:
     if "config.compaction_retention" in text:
         read.add("auto_compaction_retention")
     named = {OPTIONS[flag].field_name for flag in NO_EFFECT | set(REFUSED)}
-    checked_only = {"logger", "initial_cluster_state", "discovery_fallback"}
+    checked_only = {"logger", "discovery_fallback"}
     assert {field.name for field in fields(Config)} - named - checked_only == read
 
 
