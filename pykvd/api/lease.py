@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 
 from pykvd.api.decode import decode
 from pykvd.api.tasks import CallTasks
@@ -167,12 +168,12 @@ def renew(node: Node, lease_id: int, responder: Responder) -> None:
 
 
 class _KeepAlive:
-    """One keep-alive stream."""
+    """One keep-alive stream. Answers leave in the order of the requests."""
 
     def __init__(self, node: Node, stream: Stream) -> None:
         self._node = node
         self._stream = stream
-        self._unanswered = 0
+        self._renewals: deque[_Renewal] = deque()
         self._half_closed = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -181,7 +182,7 @@ class _KeepAlive:
         request = decode(rpc.LeaseKeepAliveRequest, message)
         header = self._node.header(self._node.store.revision)
         renewal = _Renewal(self, header, request.ID)
-        self._unanswered += 1
+        self._renewals.append(renewal)
         if self._node.is_leader and request.ID in self._node.lessor.leases:
             renew(self._node, request.ID, renewal)
             return
@@ -198,14 +199,11 @@ class _KeepAlive:
         except RpcError as error:
             renewal.fail(error.code, error.message)
 
-    def answer(self, header: bytes, lease_id: int, ttl: int) -> None:
-        """Send one answer."""
-        self._unanswered -= 1
-        fields = (b"\x10" + varint(lease_id) if lease_id else b"") + (
-            b"\x18" + varint(ttl) if ttl else b""
-        )
-        self._stream.send(header + fields)
-        if self._half_closed and not self._unanswered:
+    def send_answers(self) -> None:
+        """Send what is answered and has nothing unanswered before it."""
+        while self._renewals and self._renewals[0].answer is not None:
+            self._stream.send(self._renewals.popleft().answer or b"")
+        if self._half_closed and not self._renewals:
             self._stream.finish()
 
     def refused(self, code: int, message: str) -> None:
@@ -215,8 +213,7 @@ class _KeepAlive:
     def half_closed(self) -> None:
         """No more requests: end the stream after the last answer."""
         self._half_closed = True
-        if not self._unanswered:
-            self._stream.finish()
+        self.send_answers()
 
     def closed(self) -> None:
         """The client is gone."""
@@ -228,16 +225,20 @@ class _KeepAlive:
 
 
 class _Renewal:
-    """The answer that a keep-alive waits for."""
+    """A request of a stream and, in the end, its answer."""
 
     def __init__(self, stream: _KeepAlive, header: bytes, lease_id: int) -> None:
+        self.answer: bytes | None = None
         self._stream = stream
         self._header = header
         self._lease_id = lease_id
 
     def reply(self, ttl: bytes) -> None:
         """Renewed, or gone (0)."""
-        self._stream.answer(self._header, self._lease_id, int(ttl))
+        identity = b"\x10" + varint(self._lease_id) if self._lease_id else b""
+        seconds = b"\x18" + varint(int(ttl)) if int(ttl) else b""
+        self.answer = self._header + identity + seconds
+        self._stream.send_answers()
 
     def fail(self, code: int, message: str) -> None:
         """The log or the leader could not be reached in time."""
