@@ -238,7 +238,12 @@ class Raft:
             # Granted for a term that nobody has entered yet; ours moves when we campaign.
             return True
         leader = message.sender if kind in FROM_LEADER else NONE
+        timer = self.election_elapsed, self.randomized_election_timeout
+        follows = self.role.kind is Role.FOLLOWER
         self.become_follower(message.term, leader)
+        if follows and kind is MessageKind.VOTE:
+            # A candidate that gets no vote of ours must not keep us from campaigning (figure 2).
+            self.election_elapsed, self.randomized_election_timeout = timer
         return True
 
     @property
