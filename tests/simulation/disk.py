@@ -173,6 +173,10 @@ class SimulatedWalWriter:
         if not self._busy:
             self._begin()
 
+    def commit_now(self, records: Sequence[Record]) -> bool:  # noqa: ARG002
+        """Never: a sync takes simulated time."""
+        return False
+
     def release(self, index: int) -> None:
         """Delete old segments once everything submitted before is durable."""
         self._release_before = index

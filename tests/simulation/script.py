@@ -70,6 +70,13 @@ class Script:
             assert self.world.scheduler.now < deadline, "waited in vain"
             self.run(STEP_SECONDS)
 
+    def until_exactly(self, condition: Callable[[], object], *, seconds: float = 30.0) -> None:
+        """The same to the next event, for at most so long."""
+        scheduler = self.world.scheduler
+        deadline = scheduler.now + seconds
+        while not condition() and scheduler.now < deadline:
+            self.run(0.0002)
+
     # Members
 
     @property
@@ -93,9 +100,13 @@ class Script:
 
     def isolate(self, process: Process) -> None:
         """Cut a member off from the others, not from its clients."""
-        others = [each.id for each in self.members if each is not process]
-        self.world.network.cut([process.id], others)
-        self.world.network.cut(others, [process.id])
+        self.cut([process], [each for each in self.members if each is not process])
+
+    def cut(self, some: list[Process], others: list[Process]) -> None:
+        """Cut these off from those."""
+        groups = [process.id for process in some], [process.id for process in others]
+        self.world.network.cut(*groups)
+        self.world.network.cut(*reversed(groups))
 
     def reconnect(self) -> None:
         """Mend the network."""
