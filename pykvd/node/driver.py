@@ -27,11 +27,18 @@ from pykvd.raft import (
 SLICE = 0.02
 
 
+#: An entry of a caller or a few; a larger one comes from many, who gain by gathering meanwhile.
+SMALL_BYTES = 1024
+
+
 class LogWriter(Protocol):
     """What the driver needs of `WalWriter`."""
 
     def submit(self, records: Sequence[records.Record], done: Callable[[], None]) -> None:
         """Make the records durable in order, then call `done`, on any thread."""
+
+    def commit_now(self, records: Sequence[records.Record]) -> bool:
+        """Make the records durable before returning; False where that is not advisable now."""
 
     def release(self, index: int) -> None:
         """Delete what lies before the last snapshot mark at or below `index`."""
@@ -170,11 +177,23 @@ class RaftDriver:
             return
         batch, self._unsaved = self._unsaved, []
         number = ready.number
+        if self._may_wait(ready) and self._log.commit_now(batch):
+            self._confirm(number)
+            return
 
         def durable() -> None:
             self._loop.call_soon_threadsafe(self._persisted, number)
 
         self._log.submit(batch, durable)
+
+    def _may_wait(self, ready: Ready) -> bool:
+        """Whether the loop may wait for the disk itself: a small write that nothing goes before.
+
+        Not with messages to send, which should be on their way meanwhile.
+        """
+        if ready.messages or len(self._unconfirmed) > 1:
+            return False
+        return sum(len(entry.data) for entry in ready.entries) <= SMALL_BYTES
 
     def _persisted(self, number: int) -> None:
         if self._stopped:

@@ -173,7 +173,7 @@ class SimulatedWalWriter:
         if not self._busy:
             self._begin()
 
-    def commit_now(self, records: Sequence[Record]) -> bool:  # noqa: ARG002
+    def commit_now(self, records: Sequence[Record]) -> bool:
         """Never: a sync takes simulated time."""
         return False
 

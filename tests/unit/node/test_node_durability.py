@@ -48,6 +48,9 @@ class HeldLog:
         else:
             self.held.append(done)
 
+    def commit_now(self, _records: Sequence[Record]) -> bool:
+        return False
+
     def release(self, index: int) -> None:
         pass
 

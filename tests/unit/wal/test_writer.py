@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 
 from pykvd.wal import Record, Snapshot, Wal, WalDiskFull, WalFailed, WalWriter
 from pykvd.wal.memory_filesystem import MemoryFileSystem
+from pykvd.wal.writer import QUICK_S
 from tests.unit.wal.support import DIRECTORY, create, entries
 
 if TYPE_CHECKING:
@@ -126,3 +128,65 @@ def test_releases_happen_after_what_was_submitted_before() -> None:
     writer.stop()
     names = files.list_dir(DIRECTORY)
     assert 1 <= len(names) <= 2
+
+
+def test_a_lone_batch_may_be_committed_by_its_caller() -> None:
+    files = MemoryFileSystem()
+    writer = WalWriter(create(files), no_failure)
+    assert writer.commit_now(entries(1, 2))
+    files.crash(random.Random(0))
+    _, replay = Wal.open(DIRECTORY, filesystem=files)
+    assert [entry.index for entry in replay.entries] == [1, 2]
+
+
+def test_nobody_commits_beside_the_thread() -> None:
+    files = GatedFileSystem()
+    files.gate.release(100)
+    wal = create(files)
+    files.gate, files.entered = threading.Semaphore(0), threading.Semaphore(0)
+    writer = WalWriter(wal, no_failure)
+    done = threading.Event()
+    writer.submit(entries(1, 1), done.set)
+    assert files.entered.acquire(timeout=DEADLINE_S)
+    assert not writer.commit_now(entries(2, 2))
+    files.gate.release(100)
+    assert done.wait(DEADLINE_S)
+    writer.stop()
+
+
+def test_a_caller_does_not_wait_for_a_slow_disk() -> None:
+    class SlowFileSystem(MemoryFileSystem):
+        def pwritev(
+            self, fd: int, buffers: Sequence[bytes], offset: int, *, durable: bool = False
+        ) -> int:
+            if durable:
+                threading.Event().wait(2 * QUICK_S)
+            return super().pwritev(fd, buffers, offset, durable=durable)
+
+    writer = WalWriter(create(SlowFileSystem()), no_failure)
+    for index in range(1, 100):
+        if not writer.commit_now(entries(index, index)):
+            break
+    else:
+        pytest.fail("still waits")
+    done = threading.Event()
+    writer.submit(entries(index, index), done.set)
+    assert done.wait(DEADLINE_S)
+    writer.stop()
+
+
+def test_a_failed_commit_of_the_caller_is_reported_by_the_thread() -> None:
+    files = MemoryFileSystem()
+    failures: list[BaseException] = []
+    failed = threading.Event()
+
+    def on_failure(error: BaseException) -> None:
+        failures.append(error)
+        failed.set()
+
+    writer = WalWriter(create(files), on_failure)
+    files.fail_next("pwritev")
+    assert not writer.commit_now(entries(1, 1))
+    writer.submit(entries(1, 1), lambda: pytest.fail("not durable"))
+    assert failed.wait(DEADLINE_S)
+    assert isinstance(failures[0], WalFailed)
