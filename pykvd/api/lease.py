@@ -98,11 +98,12 @@ class LeaseService:
         return self._time_to_live(payload)
 
     async def _look_again(self, lease_id: int) -> None:
-        """Before a lease is said to be gone, apply what is committed.
+        """Before a lease is said to be gone, or there by a new leader, apply what is committed.
 
-        A leader whose disk is slow applies a grant later than the follower that answered it.
+        A leader whose disk is slow applies a grant later than the follower that answered it; a new
+        leader may have a revoke of the last one's before it.
         """
-        if lease_id not in self._lessor.leases:
+        if lease_id not in self._lessor.leases or not self._node.keeps_leases:
             await self._node.read_barrier()
 
     async def _answer_keep_alive(self, payload: bytes) -> bytes:
@@ -183,7 +184,7 @@ class _KeepAlive:
         header = self._node.header(self._node.store.revision)
         renewal = _Renewal(self, header, request.ID)
         self._renewals.append(renewal)
-        if self._node.is_leader and request.ID in self._node.lessor.leases:
+        if self._node.keeps_leases and request.ID in self._node.lessor.leases:
             renew(self._node, request.ID, renewal)
             return
         task = asyncio.get_running_loop().create_task(self._ask_leader(message, renewal))

@@ -74,6 +74,9 @@ class Owner(Protocol):
     async def install(self, snapshot: Snapshot) -> None:
         """Replace the state by the received one."""
 
+    def failed(self, error: BaseException) -> None:
+        """The member cannot go on."""
+
 
 class _Unconfirmed(NamedTuple):
     """A Ready that Raft has not been told the durability of."""
@@ -153,7 +156,12 @@ class RaftDriver:
     async def _install(self, ready: Ready) -> None:
         """Install the state first: a log that continues a missing one would be worse."""
         assert ready.snapshot
-        await self._owner.install(ready.snapshot)
+        try:
+            await self._owner.install(ready.snapshot)
+        except Exception as error:  # noqa: BLE001  # whatever failed, there is no state to go on from
+            self._installing = None
+            self._owner.failed(error)
+            return
         self._unsaved.append(records.Snapshot(ready.snapshot.index, ready.snapshot.term))
         self._installing = None
         self._save(ready)

@@ -119,6 +119,7 @@ class Node:
         self.member_id = storage.identity.member_id
         self.cluster_id = storage.identity.cluster_id
         self.leader = 0
+        self._leads_from = 0
         #: Whether this member only listens.
         self.is_learner = False
         self.store = storage.store
@@ -313,6 +314,11 @@ class Node:
         return self.leader == self.member_id
 
     @property
+    def keeps_leases(self) -> bool:
+        """Whether this member leads and has applied what earlier leaders did to leases."""
+        return self.leader == self.member_id and self.committer.index >= self._leads_from
+
+    @property
     def can_read(self) -> bool:
         """Whether local state is linearizable at once: the only voter has applied all it answered.
 
@@ -475,6 +481,7 @@ class Node:
         if self._removed and state.role is not Role.LEADER:
             self._leave()
         if state.role is Role.LEADER and not self.lessor.primary:
+            self._leads_from = self.raft.status().last_index
             self.lessor.promote(self._loop.time(), self.config.election_timeout)
         elif state.role is not Role.LEADER and self.lessor.primary:
             self.lessor.demote()

@@ -114,7 +114,8 @@ class Replay:
 
     def _line_to_golden(self, line: str) -> str:
         for ours, golden in self.ids.items():
-            # Sentences and tables pad a shorter ID.
+            # Sentences and tables pad a shorter ID, lists do not.
+            line = line.replace(f", {ours:x}", f", {golden:x}")
             line = line.replace(f"{ours:16x}", f"{golden:x}").replace(f"{ours:x}", f"{golden:x}")
             line = line.replace(str(ours), str(golden))
         for name, member_ports in self._ports():
