@@ -83,7 +83,7 @@ class KVService:
         """Answer a long Range at one revision without holding up the loop."""
         revision = self._pin(request)
         header = self._header(self._store.revision)
-        result = RangeResult([], False, 0)
+        result = RangeResult([], False, self._count(request, revision))
         key: bytes | None = request.key
         while key is not None and not call.done:
             self._check_revision(revision)
@@ -94,7 +94,6 @@ class KVService:
                 break
             await asyncio.sleep(0)
         result.more = key is not None
-        result.count = len(result.kvs) + self._remaining(request, key, revision)
         call.reply(encode_range(header, result))
 
     def _pin(self, request: rpc.RangeRequest) -> int:
@@ -104,10 +103,11 @@ class KVService:
             return request.revision
         return self._store.revision
 
-    def _remaining(self, request: rpc.RangeRequest, key: bytes | None, revision: int) -> int:
-        if key is None:
-            return 0
-        return len(self._store.index.ids_at(key, request.range_end, revision))
+    def _count(self, request: rpc.RangeRequest, revision: int) -> int:
+        index = self._store.index
+        if revision == self._store.revision:
+            return index.count(request.key, request.range_end)
+        return len(index.ids_at(request.key, request.range_end, revision))
 
     def _range(self, request: rpc.RangeRequest) -> RangeResult:
         if request.revision > 0:
@@ -181,7 +181,7 @@ class KVService:
         self, stream: AsyncStream, request: rpc.RangeRequest, revision: int, header: bytes
     ) -> None:
         size_wanted = self._node.config.max_request_bytes
-        limit, sent = STREAM_FIRST_CHUNK, 0
+        limit, sent, count = STREAM_FIRST_CHUNK, 0, self._count(request, revision)
         key: bytes | None = request.key
         while key is not None:
             left = request.limit - sent if request.limit > 0 else limit
@@ -189,7 +189,6 @@ class KVService:
             kvs, key = self._store.page(request, key, revision, min(limit, left))
             sent += len(kvs)
             if key is None or sent == request.limit:
-                count = sent + self._remaining(request, key, revision)
                 last = RangeResult(kvs, key is not None, count)
                 await stream.send(_chunk(encode_range(header, last)))
                 return

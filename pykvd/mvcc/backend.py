@@ -140,6 +140,11 @@ class Backend:
 
     def get_many(self, record_ids: list[int]) -> list[bytes]:
         """Records that the index knows, in the order asked for."""
+        if record_ids and max(record_ids) < self._oldest_recent():
+            found: list[bytes | None] = self._environment.get_many(record_ids)
+            if None in found:
+                raise KeyError("record removed by compaction")
+            return found  # type: ignore[return-value]  # no None is in it
         recent = self._recent.get
         found = [recent(record_id) for record_id in record_ids]
         missing = [position for position, framed in enumerate(found) if framed is None]
@@ -151,20 +156,25 @@ class Backend:
                 raise KeyError("record removed by compaction")
         return found  # type: ignore[return-value]  # no None is left
 
+    def _oldest_recent(self) -> int:
+        """Records below this id are in the file alone."""
+        batches = self._recent_batches()
+        return next((batch.records[0] for batch in batches if batch.records), 1 << 96)
+
+    def _recent_batches(self) -> list[Batch]:
+        committing = [self._committing] if self._committing else []
+        return [*self._committed, *committing, self._pending]
+
     def since(self, first: int, limit: int) -> list[tuple[int, bytes]]:
         """Up to `limit` records with id >= `first`, ascending, wherever they are."""
-        batches = [*self._committed, self._pending]
-        if self._committing:
-            batches.insert(-1, self._committing)
-        oldest = next((batch.records[0] for batch in batches if batch.records), None)
+        oldest = self._oldest_recent()
         out: list[tuple[int, bytes]] = []
-        if oldest is None or first < oldest:
-            last = (oldest or 1 << 96) - 1
-            for item in self._environment.scan(first, last):
+        if first < oldest:
+            for item in self._environment.scan(first, oldest - 1):
                 out.append(item)
                 if len(out) >= limit:
                     return out
-        for batch in batches:
+        for batch in self._recent_batches():
             for record_id in batch.records[bisect_left(batch.records, first) :]:
                 framed = self._recent.get(record_id)
                 if framed is not None:
