@@ -87,7 +87,7 @@ async def test_a_long_range_is_of_one_revision_while_others_write(tmp_path: Path
         ({"min_mod_revision": 1}, "RangeStream does not support revision filters"),
     ],
 )
-async def test_what_cannot_be_streamed(tmp_path: Path, options: dict[str, int], text: str) -> None:
+async def test_what_cannot_be_streamed(tmp_path: Path, options: dict[str, Any], text: str) -> None:
     async with serving(tmp_path) as client:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await streamed(client, rpc.RangeRequest(**ALL, **options))
