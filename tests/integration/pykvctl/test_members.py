@@ -114,10 +114,9 @@ class Replay:
 
     def _line_to_golden(self, line: str) -> str:
         for ours, golden in self.ids.items():
-            # Sentences and tables pad a shorter ID, lists do not.
-            line = line.replace(f", {ours:x}", f", {golden:x}")
-            line = line.replace(f"{ours:16x}", f"{golden:x}").replace(f"{ours:x}", f"{golden:x}")
-            line = line.replace(str(ours), str(golden))
+            # Only sentences that begin with the member pad a shorter ID.
+            line = re.sub(rf"^Member +{ours:x}\b", f"Member {golden:x}", line)
+            line = line.replace(f"{ours:x}", f"{golden:x}").replace(str(ours), str(golden))
         for name, member_ports in self._ports():
             for golden_port, port in zip(GOLDEN_PORTS[name], member_ports, strict=True):
                 line = line.replace(f":{port}", f":{golden_port}")
