@@ -86,8 +86,11 @@ class HistoryCheck:
                     raise Violation(f"revision {revision} is not what {owner} asks for")
                 yield owner
                 return
-        for operation in self._answered_at.get(revision, ()):
-            if not operation.revision and self._makes(operation, revision, changes):
+        answered = self._answered_at.get(revision, [])
+        # A revoke does not tell whether it deleted anything; a deletion beside it does.
+        for operation in sorted(answered, key=lambda each: each.method is Method.REVOKE):
+            told = operation.method is Method.REVOKE or _wrote(operation)
+            if told and not operation.revision and self._makes(operation, revision, changes):
                 yield operation
         if self._is_end_of_lease(revision, changes):
             # Its lease is cause enough: an operation of unknown outcome may be needed later on.
