@@ -50,9 +50,7 @@ class Failure(Enum):
         "re-configuration failed due to not enough started members",
     )
     UNHEALTHY = Code.UNAVAILABLE, "unhealthy cluster"
-    CLUSTER_ID_MISMATCH = Code.FAILED_PRECONDITION, "cluster ID mismatch"
     LEARNER = Code.FAILED_PRECONDITION, "rpc not supported for learner"
-    LEADER_CHANGED = Code.UNAVAILABLE, "leader changed"
     BAD_TRANSFEREE = Code.FAILED_PRECONDITION, "bad leader transferee"
     BAD_DOWNGRADE_VERSION_FORMAT = (
         Code.INVALID_ARGUMENT,

@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from pykvd.api.decode import decode
 from pykvd.api.tasks import CallTasks
 from pykvd.errors import Code, Failure, RpcError
-from pykvd.mvcc.errors import CompactedError, FutureRevisionError
 from pykvd.mvcc.record import varint
 from pykvd.mvcc.store import RangeResult, is_plain
 from pykvd.node.commands import Command
 from pykvd.node.node import Node
 from pykvd.node.quota import Quota
-from pykvd.node.txn import encode_range
+from pykvd.node.txn import check_revision, encode_range
 from pykvd.node.validate import (
     check_put,
     check_range,
@@ -86,7 +85,7 @@ class KVService:
         result = RangeResult([], False, self._count(request, revision))
         key: bytes | None = request.key
         while key is not None and not call.done:
-            self._check_revision(revision)
+            check_revision(self._store, revision)
             left = request.limit - len(result.kvs) if request.limit > 0 else SLICE
             kvs, key = self._store.page(request, key, revision, min(left, SLICE))
             result.kvs += kvs
@@ -99,7 +98,7 @@ class KVService:
     def _pin(self, request: rpc.RangeRequest) -> int:
         """The revision that a Range in several steps is answered at."""
         if request.revision > 0:
-            self._check_revision(request.revision)
+            check_revision(self._store, request.revision)
             return request.revision
         return self._store.revision
 
@@ -111,18 +110,10 @@ class KVService:
 
     def _range(self, request: rpc.RangeRequest) -> RangeResult:
         if request.revision > 0:
-            self._check_revision(request.revision)
+            check_revision(self._store, request.revision)
         try:
             return self._store.range(request, request.revision)
         except KeyError:
-            raise Failure.COMPACTED.error() from None
-
-    def _check_revision(self, revision: int) -> None:
-        try:
-            self._store.check_revision(revision)
-        except FutureRevisionError:
-            raise Failure.FUTURE_REVISION.error() from None
-        except CompactedError:
             raise Failure.COMPACTED.error() from None
 
     def put(self, call: Call, payload: bytes) -> None:
@@ -185,7 +176,7 @@ class KVService:
         key: bytes | None = request.key
         while key is not None:
             left = request.limit - sent if request.limit > 0 else limit
-            self._check_revision(revision)
+            check_revision(self._store, revision)
             kvs, key = self._store.page(request, key, revision, min(limit, left))
             sent += len(kvs)
             if key is None or sent == request.limit:

@@ -104,7 +104,7 @@ def check_plan(
     for op in planned.ops:
         match op.WhichOneof("request"):
             case "request_range":
-                _check_revision(store, op.request_range.revision)
+                check_revision(store, op.request_range.revision)
             case "request_put":
                 assert writer
                 writer.check_put_in_txn(op.request_put)
@@ -124,7 +124,8 @@ def _check_kept(put: PutRequest, deletions: list[DeleteRangeRequest]) -> None:
             raise Failure.KEY_NOT_FOUND.error()
 
 
-def _check_revision(store: Store, revision: int) -> None:
+def check_revision(store: Store, revision: int) -> None:
+    """Raise the API's error for a revision that cannot be read; 0 is the newest."""
     if revision == 0:
         return
     try:
