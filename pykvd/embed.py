@@ -6,23 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from pykvd.api.cluster import ClusterService
-from pykvd.api.guard import Guard
-from pykvd.api.health import HealthService
-from pykvd.api.kv import KVService
-from pykvd.api.lease import LeaseService
-from pykvd.api.maintenance import MaintenanceService
-from pykvd.api.watch import WatchService
+from pykvd.api.services import Services, make_services
 from pykvd.bootstrap import found, wal_directory
 from pykvd.config import Config
 from pykvd.config.urls import URL
 from pykvd.logs import get_logger
 from pykvd.node.autocompaction import AutoCompactor
 from pykvd.node.node import GRPC_OVERHEAD_BYTES, Node, NodeConfig
-from pykvd.node.quota import Quota
 from pykvd.node.storage import Storage, open_storage
 from pykvd.peer import PeerNetwork
-from pykvd.transport import Limits, StreamHandler, UnaryHandler
+from pykvd.transport import Limits
 from pykvd.transport import Server as Listener
 from pykvd.version import API_VERSION
 
@@ -50,7 +43,7 @@ class Server:
         self._listener: Listener | None = None
         self._peer_listener: Listener | None = None
         self._network: PeerNetwork | None = None
-        self._guard: Guard | None = None
+        self._services: Services | None = None
         self._compactor: AutoCompactor | None = None
         self._failure: BaseException | None = None
         self._ended = asyncio.Event()
@@ -101,7 +94,8 @@ class Server:
             on_failure=self._failed,
             on_removed=lambda: self._failed(RemovedError(REMOVED)),
         )
-        self._listener = self._make_listener(node, storage.scratch)
+        self._services = make_services(node, config, storage.scratch)
+        self._listener = self._make_listener(self._services)
         await self._listen_to_peers(node)
         await node.start()
         self._compactor = AutoCompactor(
@@ -125,20 +119,8 @@ class Server:
             await self._listen(self._peer_listener, url)
             _log.info("serving peer traffic", address=url)
 
-    def _make_listener(self, node: Node, scratch: Path) -> Listener:
+    def _make_listener(self, services: Services) -> Listener:
         config = self.config
-        quota = Quota(node, config.quota_backend_bytes)
-        kv = KVService(node, quota, max_txn_ops=config.max_txn_ops)
-        lease = LeaseService(node, quota)
-        watch = WatchService(node, progress_interval=config.watch_progress_notify_interval)
-        maintenance = MaintenanceService(node, quota, scratch=scratch)
-        health = HealthService()
-        unary: dict[str, UnaryHandler] = {}
-        for service in (kv, lease, ClusterService(node), maintenance, health):
-            unary |= service.unary()
-        streams: dict[str, StreamHandler] = {}
-        for streaming in (kv, lease, watch, maintenance, health):
-            streams |= streaming.streams()
         limits = Limits(
             max_message_bytes=config.max_request_bytes + GRPC_OVERHEAD_BYTES,
             max_concurrent_streams=config.max_concurrent_streams,
@@ -146,8 +128,7 @@ class Server:
             keepalive_interval=config.grpc_keepalive_interval,
             keepalive_timeout=config.grpc_keepalive_timeout,
         )
-        guard = self._guard = Guard(node)
-        return Listener(unary=guard.unary(unary), streams=guard.streams(streams), limits=limits)
+        return Listener(unary=services.unary, streams=services.streams, limits=limits)
 
     async def _listen(self, listener: Listener, url: URL) -> list[tuple[str, int]]:
         if url.is_unix:
@@ -176,8 +157,8 @@ class Server:
         node, self._node = self._node, None
         if self._compactor:
             self._compactor.stop()
-        if self._guard:
-            self._guard.stop()
+        if self._services:
+            self._services.guard.stop()
         if node:
             await node.hand_over()
         if self._listener and node:

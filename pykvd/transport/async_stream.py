@@ -51,6 +51,11 @@ class AsyncStream:
         """As `Call.peer`."""
         return self._stream.peer
 
+    @property
+    def common_name(self) -> str:
+        """As `Call.common_name`."""
+        return self._stream.common_name
+
     def send_headers(self) -> None:
         """Send the response headers now."""
         self._stream.send_headers()

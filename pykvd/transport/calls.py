@@ -98,6 +98,11 @@ class GrpcStream(Http2Stream):
         """As `Call.peer`."""
         return self.connection.peer
 
+    @property
+    def common_name(self) -> str:
+        """As `Call.common_name`."""
+        return self.connection.common_name
+
     def deadline_passed(self) -> None:
         """The client has stopped waiting."""
         if self.done:

@@ -73,6 +73,7 @@ class ServerConnection(FrameSender):
         "max_message_bytes",
         "now",
         "opening_ended",
+        "common_name",
         "peer",
         "receive_window",
         "stream_window",
@@ -93,6 +94,7 @@ class ServerConnection(FrameSender):
         self.deadlines = deadlines
         self.counters = counters
         self.peer = peer
+        self.common_name = ""
         self.now = now
         self.max_message_bytes = limits.max_message_bytes
         self.buffered_request_bytes = 0

@@ -40,6 +40,10 @@ class Call(Protocol):
         """The client's address: `127.0.0.1:4242`, `[::1]:4242` or `unix:<path>`."""
 
     @property
+    def common_name(self) -> str:
+        """Subject common name of the client's verified certificate; empty without one."""
+
+    @property
     def done(self) -> bool:
         """Whether the call is answered, cancelled, out of time, or its connection lost."""
 
@@ -64,6 +68,10 @@ class Stream(Protocol):
     @property
     def peer(self) -> str:
         """As `Call.peer`."""
+
+    @property
+    def common_name(self) -> str:
+        """As `Call.common_name`."""
 
     @property
     def done(self) -> bool:

@@ -1,0 +1,44 @@
+"""All services of a member, by method path: what listeners, gateways and embedded clients call."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pykvd.api.cluster import ClusterService
+from pykvd.api.guard import Guard
+from pykvd.api.health import HealthService
+from pykvd.api.kv import KVService
+from pykvd.api.lease import LeaseService
+from pykvd.api.maintenance import MaintenanceService
+from pykvd.api.watch import WatchService
+from pykvd.config import Config
+from pykvd.node.node import Node
+from pykvd.node.quota import Quota
+from pykvd.transport import StreamHandler, UnaryHandler
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The handlers, with every check that a call has to pass in front of them."""
+
+    unary: Mapping[str, UnaryHandler]
+    streams: Mapping[str, StreamHandler]
+    guard: Guard
+
+
+def make_services(node: Node, config: Config, scratch: Path) -> Services:
+    """The services of `node`; `scratch` is a directory for temporary files."""
+    quota = Quota(node, config.quota_backend_bytes)
+    kv = KVService(node, quota, max_txn_ops=config.max_txn_ops)
+    lease = LeaseService(node, quota)
+    watch = WatchService(node, progress_interval=config.watch_progress_notify_interval)
+    maintenance = MaintenanceService(node, quota, scratch=scratch)
+    health = HealthService()
+    unary: dict[str, UnaryHandler] = {}
+    for service in (kv, lease, ClusterService(node), maintenance, health):
+        unary |= service.unary()
+    streams: dict[str, StreamHandler] = {}
+    for streaming in (kv, lease, watch, maintenance, health):
+        streams |= streaming.streams()
+    guard = Guard(node)
+    return Services(guard.unary(unary), guard.streams(streams), guard)
