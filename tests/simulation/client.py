@@ -42,6 +42,7 @@ class ClientCall:
         self.metadata: Mapping[str, str | bytes] = {}
         self.deadline: float | None = None
         self.peer = "127.0.0.1:1"
+        self.common_name = ""
         self.buffered = 0
         self.congested = False
         self._answered = answered

@@ -36,6 +36,7 @@ class WatchStream:
         self.metadata: Mapping[str, str | bytes] = {}
         self.deadline: float | None = None
         self.peer = "127.0.0.1:2"
+        self.common_name = ""
         self.done = False
         self.buffered = 0
         self.process = process
