@@ -10,6 +10,7 @@ from pykvd.api.health import HealthService
 from pykvd.api.kv import KVService
 from pykvd.api.lease import LeaseService
 from pykvd.api.maintenance import MaintenanceService
+from pykvd.api.timeline import TimelineService
 from pykvd.api.watch import WatchService
 from pykvd.config import Config
 from pykvd.node.node import Node
@@ -35,7 +36,7 @@ def make_services(node: Node, config: Config, scratch: Path) -> Services:
     maintenance = MaintenanceService(node, quota, scratch=scratch)
     health = HealthService()
     unary: dict[str, UnaryHandler] = {}
-    for service in (kv, lease, ClusterService(node), maintenance, health):
+    for service in (kv, lease, ClusterService(node), maintenance, health, TimelineService(node)):
         unary |= service.unary()
     streams: dict[str, StreamHandler] = {}
     for streaming in (kv, lease, watch, maintenance, health):

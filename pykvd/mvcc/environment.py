@@ -8,13 +8,14 @@ whatever else is found at start is a leftover.
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import lmdb
 
 from pykvd.mvcc.record import ID_BYTES
 
-TABLES = ("kv", "meta", "lease", "alarm", "member", "removed")
+TABLES = ("kv", "meta", "lease", "alarm", "member", "removed", "time")
 #: putmulti holds the interpreter lock: a slice is about a quarter of a millisecond.
 PUT_SLICE = 200
 #: Address space, not memory: LMDB maps the file and grows it as needed.
@@ -51,9 +52,13 @@ class Environment:
             readahead=False,
             max_spare_txns=4,
         )
-        self._tables = {
-            name: self._env.open_db(name.encode(), create=not readonly) for name in TABLES
-        }
+        self._tables = {}
+        for name in TABLES:
+            # An older file has fewer of them.
+            with suppress(lmdb.NotFoundError) if readonly else nullcontext():
+                self._tables[name] = self._env.open_db(name.encode(), create=not readonly)
+        if "kv" not in self._tables:
+            raise lmdb.NotFoundError("no records")
         self._kv = self._tables["kv"]
 
     @classmethod
@@ -122,13 +127,15 @@ class Environment:
 
     def table(self, name: str) -> list[tuple[bytes, bytes]]:
         """All entries of one of the small tables, in key order."""
+        if name not in self._tables:
+            return []
         with self._env.begin(self._tables[name]) as txn, txn.cursor() as cursor:
             return list(cursor)
 
     def everything(self) -> Iterator[tuple[str, bytes, bytes]]:
         """Every `(table, key, value)`, tables in name order, out of one read transaction."""
         with self._env.begin() as txn:
-            for name in sorted(TABLES):
+            for name in sorted(self._tables):
                 for key, value in txn.cursor(self._tables[name]):
                     yield name, key, value
 

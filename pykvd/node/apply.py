@@ -15,6 +15,7 @@ from pykvd.lease.lessor import MAX_TTL, Lessor
 from pykvd.mvcc.errors import CompactedError, FutureRevisionError
 from pykvd.mvcc.record import varint
 from pykvd.mvcc.store import Event, Store
+from pykvd.mvcc.timeline import TABLE, Timeline
 from pykvd.node import txn
 from pykvd.node.commands import Command
 from pykvd.node.header import HeaderEncoder
@@ -47,6 +48,7 @@ class Applier:
         self.lessor = Lessor()
         self.alarms: set[tuple[int, int]] = set()
         self.membership = Membership(max_learners)
+        self.timeline = Timeline()
         self.header = header
         self.notify: Callable[[int, list[Event]], None] = lambda _revision, _events: None
         self.compacted: Callable[[], None] = lambda: None
@@ -82,6 +84,7 @@ class Applier:
         for key, _ in backend.table("alarm"):
             self.alarms.add(_ALARM.unpack(key))
         self._alarms_changed()
+        self.timeline.load(backend.table(TABLE))
         for _, value in backend.table("member"):
             member = Member.decode(value)
             self.membership.members[member.id] = member
@@ -99,6 +102,16 @@ class Applier:
         events = self.store.end()
         if events:
             self.notify(self.store.revision, events)
+
+    def changed(self, time_ns: int, before: int) -> None:
+        """A batch made at `time_ns` has changed keys; the revision was `before` until then."""
+        if self.timeline.is_due(time_ns):
+            self.store.backend.set(TABLE, *self.timeline.note(time_ns, before))
+            self._forget_times(0)
+
+    def _forget_times(self, revision: int) -> None:
+        for key in self.timeline.forget(revision):
+            self.store.backend.set(TABLE, key, None)
 
     # Keys
 
@@ -140,6 +153,7 @@ class Applier:
             raise Failure.FUTURE_REVISION.error() from None
         except CompactedError:
             raise Failure.COMPACTED.error() from None
+        self._forget_times(request.revision)
         self.compacted()
         return self.header(self.store.revision)
 

@@ -68,10 +68,10 @@ def encode_batch(batch: BatchId, time_ns: int, commands: Iterable[tuple[int, byt
     return b"".join(parts)
 
 
-def decode_batch_id(data: bytes) -> BatchId:
-    """Whose batch the entry carries."""
-    origin, sequence, _ = _BATCH.unpack_from(data)
-    return BatchId(origin, sequence)
+def decode_batch_head(data: bytes) -> tuple[BatchId, int]:
+    """Whose batch the entry carries, and when it was made, in nanoseconds since the epoch."""
+    origin, sequence, time_ns = _BATCH.unpack_from(data)
+    return BatchId(origin, sequence), time_ns
 
 
 def decode_commands(data: bytes) -> Iterator[tuple[Command, Message]]:

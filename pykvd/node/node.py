@@ -26,7 +26,7 @@ from pykvd.cluster.membership import Action, Member, MemberChange
 from pykvd.errors import Code, Failure, RpcError
 from pykvd.logs import get_logger
 from pykvd.node.apply import Applier
-from pykvd.node.commands import Command, decode_batch_id, decode_commands
+from pykvd.node.commands import BatchId, Command, decode_batch_head, decode_commands
 from pykvd.node.committer import Committer
 from pykvd.node.driver import LogWriter, RaftDriver
 from pykvd.node.header import HeaderEncoder
@@ -503,12 +503,15 @@ class Node:
             if entry.kind is EntryKind.CONF_CHANGE:
                 self._apply_change(ConfChange.decode(entry.data))
             elif entry.data:
-                self._apply_batch(entry.data)
+                before = self.store.revision
+                batch, time_ns = decode_batch_head(entry.data)
+                self._apply_batch(batch, entry.data)
+                if self.store.revision != before:
+                    self.applier.changed(time_ns, before)
         self.raft.applied_to(entries[-1].index)
         self.committer.applied(entries[-1].index, entries[-1].term)
 
-    def _apply_batch(self, data: bytes) -> None:
-        batch = decode_batch_id(data)
+    def _apply_batch(self, batch: BatchId, data: bytes) -> None:
         mine = self._proposals.take(batch)
         apply = self.applier.apply
         if mine is None:

@@ -9,7 +9,7 @@ from pykvd.node.commands import (
     REQUEST_TYPES,
     BatchId,
     Command,
-    decode_batch_id,
+    decode_batch_head,
     decode_commands,
     encode_batch,
 )
@@ -31,7 +31,7 @@ def test_a_batch_comes_back(
 ) -> None:
     payloads = [(command, request.SerializeToString()) for command, request in commands]
     data = encode_batch(BatchId(origin, sequence), time_ns, payloads)
-    assert decode_batch_id(data) == (origin, sequence)
+    assert decode_batch_head(data) == ((origin, sequence), time_ns)
     assert list(decode_commands(data)) == commands
 
 
