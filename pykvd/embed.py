@@ -12,6 +12,7 @@ from pykvd.config import Config
 from pykvd.config.urls import URL
 from pykvd.logs import get_logger
 from pykvd.node.autocompaction import AutoCompactor
+from pykvd.node.disaster import expel_others
 from pykvd.node.node import GRPC_OVERHEAD_BYTES, Node, NodeConfig
 from pykvd.node.storage import Storage, open_storage
 from pykvd.peer import PeerNetwork
@@ -82,6 +83,8 @@ class Server:
         )
         identity = storage.identity
         _report(storage, config.data_dir)
+        if config.force_new_cluster:
+            _force_new_cluster(storage)
         self._node = node = Node(
             _node_config(config),
             storage,
@@ -178,6 +181,12 @@ def _call(
 ) -> None:
     """Run work on the loop, from another thread."""
     loop.call_soon_threadsafe(work, error)
+
+
+def _force_new_cluster(storage: Storage) -> None:
+    _log.warn("forcing restart member", local_member_id=f"{storage.identity.member_id:x}")
+    for removed in expel_others(storage):
+        _log.warn("removed member", removed_remote_peer_id=f"{removed:x}")
 
 
 def _report(storage: Storage, path: str) -> None:

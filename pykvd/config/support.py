@@ -54,7 +54,6 @@ NO_EFFECT = frozenset(
         "listen-client-http-urls",
         "listen-metrics-urls",
         "enable-grpc-gateway",
-        "force-new-cluster",
         "max-snapshots",
         "max-wals",
         "backend-bbolt-freelist-type",

@@ -59,7 +59,7 @@ class Reconfigurer:
             self._waiting.pop(change.sequence, None)
 
     async def _propose(self, change: MemberChange) -> None:
-        proposal = ConfChange((_single(change),), context=change.encode())
+        proposal = as_conf_change(change)
         while True:
             try:
                 self._raft.propose_conf_change(proposal)
@@ -96,9 +96,10 @@ class Reconfigurer:
             responder.fail(Failure.STOPPED.code, Failure.STOPPED.text)
 
 
-def _single(change: MemberChange) -> ConfChangeSingle:
+def as_conf_change(change: MemberChange) -> ConfChange:
+    """What Raft makes of a membership change, with all that apply needs of it."""
     kind = _KINDS.get(change.action)
     if kind is None:
         learner = change.member.is_learner
         kind = ConfChangeKind.ADD_LEARNER if learner else ConfChangeKind.ADD_VOTER
-    return ConfChangeSingle(kind, change.member.id)
+    return ConfChange((ConfChangeSingle(kind, change.member.id),), context=change.encode())
