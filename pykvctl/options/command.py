@@ -72,8 +72,9 @@ class Command(click.Command):
 class Group(click.Group):
     """A group whose commands are imported when they are needed.
 
-    `lazy` maps names to `module:attribute`, in the order suggestions use. `persistent` flags are
-    accepted by all commands of the group.
+    `lazy` maps names to `module:attribute`, in the order suggestions use. `extra` are commands that
+    etcdctl does not have: they never change what a shortened or misspelt name of its own means.
+    `persistent` flags are accepted by all commands of the group.
     """
 
     def __init__(
@@ -81,22 +82,25 @@ class Group(click.Group):
         name: str,
         *,
         lazy: dict[str, str] | None = None,
+        extra: dict[str, str] | None = None,
         persistent: Iterable[click.Option] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(name, add_help_option=False, **kwargs)
         self.lazy = lazy or {}
+        self.extra = extra or {}
         self.persistent = list(persistent)
         self.usage = f"{name} <subcommand>"
 
     def names(self) -> list[str]:
         """Names of all commands in the order they were registered."""
-        return list(dict.fromkeys([*self.lazy, *self.commands]))
+        return list(dict.fromkeys([*self.lazy, *self.commands, *self.extra]))
 
     def load(self, name: str) -> "Command | Group":
         """The command called exactly `name`."""
         if name not in self.commands:
-            module, _, attribute = self.lazy[name].partition(":")
+            place = self.lazy.get(name) or self.extra[name]
+            module, _, attribute = place.partition(":")
             self.commands[name] = getattr(import_module(module), attribute)
         command = self.commands[name]
         assert isinstance(command, Command | Group)
@@ -108,7 +112,10 @@ class Group(click.Group):
         if word in names:
             return self.load(word)
         candidates = [name for name in names if name.startswith(word)]
-        return self.load(candidates[0]) if len(candidates) == 1 else None
+        own = [name for name in candidates if name not in self.extra]
+        if len(own or candidates) != 1:
+            return None
+        return self.load((own or candidates)[0])
 
     def flag_set(self) -> FlagSet:
         """Flags that may stand before the name of a subcommand."""
@@ -183,7 +190,8 @@ def _unknown(root: Group, word: str) -> str:
     similar = [
         name
         for name in root.names()
-        if _distance(typed, name.encode()) <= 2 or name.encode().startswith(typed)
+        if name not in root.extra
+        and (_distance(typed, name.encode()) <= 2 or name.encode().startswith(typed))
     ]
     if similar:
         text += "\n\nDid you mean this?\n" + "".join(f"\t{name}\n" for name in similar)
