@@ -97,7 +97,7 @@ def snapshot_status(path: Path) -> SnapshotStatus:
         if digest and (found := _digest(file, size)) != digest:
             reason = _mismatch(digest, found)
             raise RestoreError(f"snapshot file integrity check failed. 1 errors found.\n{reason}")
-    with _store(path, size, readonly=True) as environment:
+    with opened(path, size, readonly=True) as environment:
         return SnapshotStatus(
             hash_all(environment), _revision(environment), _count_keys(environment), size
         )
@@ -134,7 +134,7 @@ def restore(
     with _appearing(target) as (member_dir, wal_dir):
         data_file = member_dir / "db" / "1" / "data.mdb"
         size = _copy(snapshot, data_file, skip_hash_check=skip_hash_check)
-        with _store(data_file.parent, size) as environment:
+        with opened(data_file.parent, size) as environment:
             report("Trimming membership information from the backend...")
             if bump_revision:
                 _bump(environment, bump_revision, report)
@@ -264,7 +264,7 @@ def _mismatch(expected: bytes, found: bytes) -> str:
 
 
 @contextmanager
-def _store(path: Path, size: int, *, readonly: bool = False) -> Iterator[Environment]:
+def opened(path: Path, size: int, *, readonly: bool = False) -> Iterator[Environment]:
     """Open a data file, or the directory that holds one; RestoreError if it is no whole store."""
     invalid = RestoreError("invalid database")
     try:

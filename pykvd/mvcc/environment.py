@@ -31,6 +31,12 @@ def fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def latest(directory: Path) -> Path | None:
+    """The newest complete environment under `directory`."""
+    complete = [path for path in directory.iterdir() if path.name.isdecimal()]
+    return max(complete, key=lambda path: int(path.name), default=None)
+
+
 class Environment:
     """One open LMDB environment. Reads may run on any thread, writes on one."""
 
@@ -65,8 +71,7 @@ class Environment:
     def open_latest(cls, directory: Path, *, sync: bool = True) -> "Environment":
         """Open the newest complete environment under `directory`, making the first if need be."""
         directory.mkdir(parents=True, exist_ok=True)
-        complete = [path for path in directory.iterdir() if path.name.isdecimal()]
-        newest = max(complete, key=lambda path: int(path.name), default=directory / "1")
+        newest = latest(directory) or directory / "1"
         newest.mkdir(exist_ok=True)
         for path in directory.iterdir():
             if path != newest:
