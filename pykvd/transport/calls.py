@@ -69,6 +69,7 @@ class GrpcStream(Http2Stream):
         connection.streams[stream_id] = self
 
         self.head = head
+        head.counts.started += 1
         self.done = self._headers_sent = False
         self._partial: bytearray | None = None
         self.slot: Slot | None = None
@@ -118,7 +119,11 @@ class GrpcStream(Http2Stream):
         self._forget()
         if not self.done:
             self.done = True
+            self._note_end(Code.CANCELLED)
             self._abandoned()
+
+    def _note_end(self, code: int) -> None:
+        self.head.counts.ended(code)
 
     def _abandoned(self) -> None:
         """Tell the service that the call ended without its doing."""
@@ -135,6 +140,7 @@ class GrpcStream(Http2Stream):
     def _end_with(self, code: int, text: str) -> None:
         """Decide the outcome and send it: trailers, or a trailers-only response."""
         self.done = True
+        self._note_end(code)
         if self.released:
             return
         if self._headers_sent:
@@ -301,6 +307,7 @@ class UnaryCall(GrpcStream):
         if self.done:
             return
         self.done = True
+        self.head.counts.ok += 1
         connection = self.connection
         length = len(message)
         size = length + 5
@@ -398,6 +405,7 @@ class StreamCall(GrpcStream):
         """As `Stream.send`."""
         if not self.done:
             self.send_headers()
+            self.head.counts.sent += 1
             self.send_data(b"\x00" + _pack_uint32(len(message)), message)
             self._note_queue()
 
@@ -405,6 +413,7 @@ class StreamCall(GrpcStream):
         """As `Stream.send_shared`."""
         if not self.done:
             self.send_headers()
+            self.head.counts.sent += 1
             self.send_data(b"", framed)
             self._note_queue()
 
@@ -427,6 +436,7 @@ class StreamCall(GrpcStream):
                 self._guarded(self._receiver.writable)
 
     def _message(self, message: bytes) -> None:
+        self.head.counts.received += 1
         if self._receiver is not None:
             self._guarded(self._receiver.message_received, message)
 

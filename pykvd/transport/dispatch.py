@@ -1,6 +1,7 @@
 """From request headers to handlers: content type, method, path, encoding, metadata.
 
-Runs once for each distinct header list; what it decides is kept in the head (`open` and `target`).
+Runs once for each distinct header list; what it decides is kept in the head (`open`, `target` and
+`counts`).
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from pykvd.transport import grpc
 from pykvd.transport.calls import Refusal, StreamCall, UnaryCall
 from pykvd.transport.request import RequestHead
 from pykvd.transport.service import StreamHandler, UnaryHandler
+from pykvd.transport.statistics import CLIENT_VERSION, Counters
+from pykvd.transport.timed import TimedStreamCall, TimedUnaryCall
 
 SUPPORTED_ENCODINGS = frozenset({"", "identity", "gzip"})
 
@@ -18,22 +21,35 @@ class Dispatcher:
     """The methods of a server, by full path."""
 
     def __init__(
-        self, unary: Mapping[str, UnaryHandler], streams: Mapping[str, StreamHandler]
+        self,
+        unary: Mapping[str, UnaryHandler],
+        streams: Mapping[str, StreamHandler],
+        counters: Counters,
+        *,
+        timed: bool = False,
     ) -> None:
         self._unary = dict(unary)
         self._streams = dict(streams)
         paths = [*self._unary, *self._streams]
         self._services = {path.rpartition("/")[0] for path in paths}
+        self._counters = counters
+        for path in paths:
+            counters.of_method(path)
+        self._unary_call: type[UnaryCall] = TimedUnaryCall if timed else UnaryCall
+        self._stream_call: type[StreamCall] = TimedStreamCall if timed else StreamCall
 
     def route(self, head: RequestHead) -> None:
         """Decide how requests with this head are opened."""
         refusal = self._refusal(head)
         if refusal is not None:
             head.open, head.target = Refusal, refusal
-        elif head.path in self._unary:
-            head.open, head.target = UnaryCall, self._unary[head.path]
+            return
+        version = head.metadata.get(CLIENT_VERSION, "")
+        head.counts = self._counters.of_method(head.path, str(version) or "unknown")
+        if head.path in self._unary:
+            head.open, head.target = self._unary_call, self._unary[head.path]
         else:
-            head.open, head.target = StreamCall, self._streams[head.path]
+            head.open, head.target = self._stream_call, self._streams[head.path]
 
     def _refusal(self, head: RequestHead) -> bytes | None:
         """The whole response for a request that no handler will see, or None.

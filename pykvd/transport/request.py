@@ -8,11 +8,14 @@
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pykvd.transport import grpc
 from pykvd.transport.frames import ErrorCode, Http2ConnectionError
 from pykvd.transport.hpack import Field, HpackDecoder, HpackError
+
+if TYPE_CHECKING:
+    from pykvd.transport.statistics import MethodCounters
 
 MAX_CACHED_BLOCKS = 64
 """Per connection; a client uses one or two blocks a method."""
@@ -40,12 +43,14 @@ class MalformedRequestError(Exception):
 class RequestHead:
     """The checked headers of a request, shared by all requests that carry the same ones.
 
-    `open` is filled in by the dispatcher when the head is made: it starts a call of the right kind.
+    `open` and `counts` are filled in by the dispatcher when the head is made: `open` starts a call
+    of the right kind.
     """
 
     __slots__ = (
         "_metadata",
         "content_type",
+        "counts",
         "encoding",
         "fields",
         "method",
@@ -61,6 +66,7 @@ class RequestHead:
         self._metadata: Mapping[str, str | bytes] | None = None
         self.open: Callable[..., Any]
         self.target: Any = None
+        self.counts: MethodCounters
         self._check()
 
     def _check(self) -> None:

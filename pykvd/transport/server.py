@@ -41,15 +41,17 @@ class Server:
         limits: Limits | None = None,
         logger: logging.Logger | None = None,
         http1: Callable[[], asyncio.Protocol] | None = None,
+        timed: bool = False,
     ) -> None:
         """`unary` and `streams` map full paths to handlers.
 
-        `http1` makes the protocol for HTTP/1.1 clients.
+        `http1` makes the protocol for HTTP/1.1 clients. `timed` has `counters` tell how long calls
+        take.
         """
         self.limits = limits or Limits()
         self.logger = logger or logging.getLogger("pykvd.transport")
         self.counters = Counters()
-        self._dispatcher = Dispatcher(unary, streams)
+        self._dispatcher = Dispatcher(unary, streams, self.counters, timed=timed)
         self._deadlines = DeadlineWheel(self._arm_deadlines)
         self._http1 = http1
         self._loop: asyncio.AbstractEventLoop

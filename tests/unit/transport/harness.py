@@ -98,11 +98,12 @@ class Peer:
         self.timers: list[float] = []
         self.now = 1000.0
         self.deadlines = DeadlineWheel(self.timers.append)
+        self.counters = Counters()
         dispatcher = Dispatcher(
             unary or {ECHO: lambda _, message: message, LATER: self._later},
             streams or {CHAT: self._chat},
+            self.counters,
         )
-        self.counters = Counters()
         self.connection = ServerConnection(
             limits=limits or Limits(),
             route=dispatcher.route,
