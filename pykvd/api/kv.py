@@ -60,11 +60,12 @@ class KVService:
         """Answer a Range from the store."""
         request = decode(rpc.RangeRequest, payload)
         check_range(request)
-        if not (request.serializable or self._node.can_read):
-            self._node.read_later(call, lambda: self._read(request))
-            return None
+        local = request.serializable or self._node.can_read
         if request.range_end and self._is_long(request):
-            self._tasks.run(call, self._read_in_slices(call, request))
+            self._tasks.run(call, self._read_in_slices(call, request, local=local))
+            return None
+        if not local:
+            self._node.read_later(call, lambda: self._read(request))
             return None
         return self._read(request)
 
@@ -78,8 +79,10 @@ class KVService:
             return False
         return self._store.index.count(request.key, request.range_end) > SLICE
 
-    async def _read_in_slices(self, call: Call, request: rpc.RangeRequest) -> None:
+    async def _read_in_slices(self, call: Call, request: rpc.RangeRequest, *, local: bool) -> None:
         """Answer a long Range at one revision without holding up the loop."""
+        if not local:
+            await self._node.read_barrier()
         revision = self._pin(request)
         header = self._header(self._store.revision)
         result = RangeResult([], False, self._count(request, revision))

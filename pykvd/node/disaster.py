@@ -31,8 +31,9 @@ def expel_others(storage: Storage) -> list[int]:
         for index, change in enumerate(changes, replay.last_index + 1)
     ]
     mark = HardStateRecord(term, 0 if term > state.term else state.vote, entries[-1].index)
-    storage.wal.commit([*entries, mark])
-    for record in (*entries, mark):
+    records: list[Entry | HardStateRecord] = [*entries, mark]
+    storage.wal.commit(records)
+    for record in records:
         replay.feed(record)
     storage.hard_state = HardState(mark.term, mark.vote, mark.commit)
     return others

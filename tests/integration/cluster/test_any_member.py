@@ -88,3 +88,23 @@ def test_a_lease_belongs_to_the_cluster(three: Cluster) -> None:
     n3.call(REVOKE, rpc_pb2.LeaseRevokeRequest(ID=lease))
     assert [get(member, b"leased") for member in three] == [None] * 3
     assert [remaining(member, lease) for member in three] == [-1] * 3
+
+
+def test_a_long_range_on_any_member_is_linearizable_and_of_one_revision(three: Cluster) -> None:
+    """So long that it is read in several turns of the loop, after its read index."""
+    keys, batch = 5200, 100
+    for start in range(0, keys, batch):
+        puts = [
+            rpc_pb2.RequestOp(request_put=rpc_pb2.PutRequest(key=b"long/%05d" % each, value=b"v"))
+            for each in range(start, start + batch)
+        ]
+        three.leader().call(TXN, rpc_pb2.TxnRequest(success=puts))
+    everything = rpc_pb2.RangeRequest(key=b"long/", range_end=b"long0")
+    for writer, reader in itertools.permutations(three, 2):
+        revision = put(writer, b"long/00000", writer.name.encode())
+        reply = reader.call(RANGE, everything)
+        assert reply.header.revision >= revision
+        assert (len(reply.kvs), reply.count, reply.more) == (keys, keys, False)
+        assert reply.kvs[0].value == writer.name.encode()
+    deletion = rpc_pb2.DeleteRangeRequest(key=b"long/", range_end=b"long0")
+    assert three.leader().call(DELETE, deletion).deleted == keys
