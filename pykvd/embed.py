@@ -11,6 +11,7 @@ from pykvd.bootstrap import found, wal_directory
 from pykvd.config import Config
 from pykvd.config.urls import URL
 from pykvd.logs import get_logger
+from pykvd.metrics import Metrics
 from pykvd.node.autocompaction import AutoCompactor
 from pykvd.node.disaster import expel_others
 from pykvd.node.node import GRPC_OVERHEAD_BYTES, Node, NodeConfig
@@ -46,6 +47,8 @@ class Server:
         self._network: PeerNetwork | None = None
         self._services: Services | None = None
         self._compactor: AutoCompactor | None = None
+        #: Of the server that runs; for whoever serves /metrics.
+        self.metrics: Metrics | None = None
         self._failure: BaseException | None = None
         self._ended = asyncio.Event()
 
@@ -99,6 +102,8 @@ class Server:
         )
         self._services = make_services(node, config, storage.scratch)
         self._listener = self._make_listener(self._services)
+        self.metrics = Metrics(node, config)
+        self.metrics.clients.append(self._listener.counters)
         await self._listen_to_peers(node)
         await node.start()
         self._compactor = AutoCompactor(
@@ -131,7 +136,12 @@ class Server:
             keepalive_interval=config.grpc_keepalive_interval,
             keepalive_timeout=config.grpc_keepalive_timeout,
         )
-        return Listener(unary=services.unary, streams=services.streams, limits=limits)
+        return Listener(
+            unary=services.unary,
+            streams=services.streams,
+            limits=limits,
+            timed=config.metrics == "extensive",
+        )
 
     async def _listen(self, listener: Listener, url: URL) -> list[tuple[str, int]]:
         if url.is_unix:
