@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pykvd.api.cluster import ClusterService
+from pykvd.api.election import ElectionService
 from pykvd.api.guard import Guard
 from pykvd.api.health import HealthService
 from pykvd.api.kv import KVService
 from pykvd.api.lease import LeaseService
+from pykvd.api.lock import LockService
 from pykvd.api.maintenance import MaintenanceService
 from pykvd.api.timeline import TimelineService
 from pykvd.api.watch import WatchService
@@ -41,5 +43,9 @@ def make_services(node: Node, config: Config, scratch: Path) -> Services:
     streams: dict[str, StreamHandler] = {}
     for streaming in (kv, lease, watch, maintenance, health):
         streams |= streaming.streams()
+    # Layers over the others, with nothing of their own: they look up what they call in the tables.
+    election = ElectionService(unary, streams)
+    unary |= LockService(unary, streams).unary() | election.unary()
+    streams |= election.streams()
     guard = Guard(node)
     return Services(guard.unary(unary), guard.streams(streams), guard)

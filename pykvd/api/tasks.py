@@ -18,9 +18,22 @@ class CallTasks:
 
     def run(self, call: Call, work: Coroutine[None, None, None]) -> None:
         """Start work that will answer the call."""
+        self._start(call, work)
+
+    def run_while_wanted(self, call: Call, work: Coroutine[None, None, None]) -> None:
+        """Start work that will answer the call; it is cancelled when the client gives up."""
+        task = self._start(call, work)
+
+        def give_up() -> None:
+            task.cancel()
+
+        call.on_done = give_up
+
+    def _start(self, call: Call, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(_guard(call, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 async def _guard(call: Call, work: Coroutine[None, None, None]) -> None:
