@@ -4,7 +4,9 @@ The modules that measure something own one; `pykvd.metrics` reads it at a scrape
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
 
 
 def exponential(start: float, factor: float, count: int) -> tuple[float, ...]:
@@ -38,3 +40,13 @@ class Histogram:
         """Count `count` values, alike, that make `total` together."""
         self.counts[bisect_left(self.bounds, total / count)] += count
         self.sum += total
+
+
+@contextmanager
+def timing(histogram: Histogram) -> Iterator[None]:
+    """Observe the seconds that the block takes, also when it fails."""
+    started = perf_counter()
+    try:
+        yield
+    finally:
+        histogram.observe(perf_counter() - started)

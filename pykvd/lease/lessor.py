@@ -9,8 +9,11 @@ a revoke that goes through the log like any other.
 from heapq import heappop, heappush
 from math import ceil, inf
 
+from pykvd.histogram import Histogram, exponential
+
 #: etcd's bound on a TTL, in seconds.
 MAX_TTL = 9_000_000_000
+TTL_BOUNDS = exponential(1, 2, 24)
 
 
 class Lease:
@@ -40,6 +43,9 @@ class Lessor:
         # (due, id). A renewal only moves Lease.expiry, and an entry that comes up too early is put
         # back with the newer time. An entry that is not its lease's `due` is a leftover.
         self._queue: list[tuple[float, int]] = []
+        self.granted = self.revoked = self.renewed = 0
+        self.ttls = Histogram(TTL_BOUNDS)
+        """The TTLs granted since the start, in seconds."""
 
     def grant(self, lease_id: int, ttl: int, now: float, remaining: int = 0) -> Lease:
         """Add a lease; on the leader its clock starts at once."""
@@ -59,6 +65,7 @@ class Lessor:
 
     def revoke(self, lease_id: int) -> list[bytes]:
         """Remove a lease; returns its keys in order. Raises KeyError if it does not exist."""
+        self.revoked += 1
         return sorted(self.leases.pop(lease_id).keys)
 
     def attach(self, lease_id: int, key: bytes) -> None:
@@ -78,6 +85,7 @@ class Lessor:
             return 0
         lease.remaining = 0
         self._start(lease, now)
+        self.renewed += 1
         return lease.ttl
 
     def checkpoint(self, lease_id: int, remaining: int) -> None:

@@ -17,9 +17,12 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from time import perf_counter
 from typing import TypeVar
 
+from pykvd.histogram import timing
 from pykvd.mvcc.environment import Environment
+from pykvd.mvcc.statistics import BackendStatistics
 
 T = TypeVar("T")
 
@@ -69,6 +72,7 @@ class Backend:
         #: May be handed on to whoever takes the backend over.
         self.on_failure = on_failure
         self._failed = False
+        self.statistics = BackendStatistics()
         self._recent: dict[int, bytes] = {}
         self._pending = Batch()
         self._committing: Batch | None = None
@@ -190,9 +194,11 @@ class Backend:
         """
         assert self.idle
         batch, self._pending = self._pending, Batch()
+        self.statistics.record_bytes += batch.size
         self._committing = batch
 
         def work() -> None:
+            started = perf_counter()
             records = []
             for record_id in batch.records:
                 framed = self._recent.get(record_id) or batch.removed.get(record_id)
@@ -201,6 +207,7 @@ class Backend:
                     records.append((record_id, framed))
             self._environment.write(records, batch.deleted, batch.meta)
             self._sizes = self._environment.sizes()
+            self.statistics.commit_seconds.observe(perf_counter() - started)
             self._post(finish)
 
         def finish() -> None:
@@ -224,7 +231,15 @@ class Backend:
 
     async def defragment(self) -> None:
         """Rewrite the data file without its free pages, then switch to the new one."""
-        await self._replace(lambda environment, path: environment.copy_to(path), lambda: None)
+        statistics = self.statistics
+        statistics.defragmenting += 1
+        try:
+            with timing(statistics.defragment_seconds):
+                await self._replace(
+                    lambda environment, path: environment.copy_to(path), lambda: None
+                )
+        finally:
+            statistics.defragmenting -= 1
 
     async def install(self, file: Path, reload: Callable[[], None]) -> None:
         """Switch to a data file from elsewhere; all that is pending or cached is dropped.
@@ -269,7 +284,8 @@ class Backend:
 
     async def copy(self, path: Path) -> None:
         """Write a compacted copy of the committed state to the new directory `path`."""
-        await self.read(lambda environment: environment.copy_to(path))
+        with timing(self.statistics.copy_seconds):
+            await self.read(lambda environment: environment.copy_to(path))
 
     async def read(self, work: Callable[[Environment], T]) -> T:
         """Run long work on the committed state on the writer thread."""

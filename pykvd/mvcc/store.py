@@ -72,6 +72,8 @@ class Store:
         self._main = 0
         self._sub = 0
         self._events: list[Event] = []
+        #: Operations on keys since the start, those of transactions included.
+        self.ranges = self.puts = self.deletes = 0
 
     def load(self) -> None:
         """Fill the index from the backend's committed records, whatever it held before."""
@@ -128,6 +130,7 @@ class Store:
 
         The revision must have been checked.
         """
+        self.ranges += 1
         if revision > 0 and (revision < self.revision or self._sub):
             ids = self.index.ids_at(request.key, request.range_end, revision)
             if request.count_only:
@@ -249,6 +252,7 @@ class Store:
 
     def put(self, key: bytes, value: bytes, lease: int) -> int:
         """Put a key; returns the record id of the version before, or 0."""
+        self.puts += 1
         record_id, create, version, previous = self.index.put(
             key, self._main, self._sub, lease != 0
         )
@@ -262,6 +266,7 @@ class Store:
 
     def delete(self, key: bytes) -> int:
         """Delete a live key; returns the record id of the version before."""
+        self.deletes += 1
         record_id, previous = self.index.delete(key, self._main, self._sub)
         if previous & LEASED:
             del self.lease_of[key]

@@ -42,12 +42,15 @@ class LeaseKeeper:
         self._propose = propose
         self._retry_after = retry_after
         self._now = asyncio.get_running_loop().time
+        #: Leases that this member found expired.
+        self.expired = 0
 
     def expire(self) -> None:
         """Propose to revoke what has expired, a revision each."""
         if not self._lessor.primary:
             return
         for lease_id in self._lessor.expired(self._now(), EXPIRY_BATCH):
+            self.expired += 1
             request = rpc.LeaseRevokeRequest(ID=lease_id)
             payload = request.SerializeToString()
             expiry = _Expiry(self, lease_id)

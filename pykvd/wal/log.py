@@ -103,6 +103,8 @@ class Wal:
         self._synced = 0
         self._offset = 0
         self._extent = 0
+        #: Bytes of records written since the log was opened.
+        self.written_bytes = 0
 
     @staticmethod
     def exists(directory: Path, filesystem: FileSystem | None = None) -> bool:
@@ -269,6 +271,7 @@ class Wal:
             self._extend(size)
         self._write_at(self._offset, buffers, size, durable=durable)
         self._offset += size
+        self.written_bytes += size
 
     def _note(self, record: Record | Synced) -> None:
         """Remember what the head of the next segment has to repeat."""

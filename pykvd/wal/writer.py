@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from pykvd.histogram import DISK_BOUNDS, Histogram
 from pykvd.wal.errors import WalError
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class WalWriter:
         self._tasks: SimpleQueue[_Task] = SimpleQueue()
         self._owner = threading.Lock()
         self._average_s = 0.0
+        self.sync_seconds = Histogram(DISK_BOUNDS)
+        """How long a batch took to become durable: its write and its sync, which are one call."""
         self._thread = threading.Thread(target=self._run, name="pykvd-wal", daemon=True)
         self._thread.start()
 
@@ -93,9 +96,15 @@ class WalWriter:
     def _write(self, records: Sequence[Record]) -> None:
         started = perf_counter()
         self._wal.commit(records)
+        taken = perf_counter() - started
+        self.sync_seconds.observe(taken)
         # One slow sync among quick ones says little: it counts as a few quick ones.
-        taken = min(perf_counter() - started, 4 * QUICK_S)
-        self._average_s += _SMOOTHING * (taken - self._average_s)
+        self._average_s += _SMOOTHING * (min(taken, 4 * QUICK_S) - self._average_s)
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of records written since the log was opened."""
+        return self._wal.written_bytes
 
     def release(self, index: int) -> None:
         """Delete old segments (`Wal.release`) once everything submitted before is durable."""

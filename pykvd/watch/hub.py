@@ -55,8 +55,25 @@ class Hub:
         self._future: list[tuple[int, int, Watcher]] = []
         self._sequence = 0
         self._touched: dict[Group, None] = {}
-        self._first = 0
         self._catching_up = False
+        #: Events sent, once for every watcher that got them.
+        self.events_sent = 0
+
+    @property
+    def watchers(self) -> int:
+        """Watchers of all kinds that are active."""
+        waiting = sum(watcher.active for _, _, watcher in self._future)
+        return len(self._synced) + len(self._unsynced) + waiting
+
+    @property
+    def slow_watchers(self) -> int:
+        """Watchers that have not seen everything."""
+        return len(self._unsynced)
+
+    @property
+    def pending_events(self) -> int:
+        """Events of this turn that are not sent yet."""
+        return sum(len(group.pending) for group in self._touched)
 
     # Watchers come and go
 
@@ -149,6 +166,7 @@ class Hub:
                 self._send(watcher, header, [each for main, each in events if main >= watcher.next])
                 continue
             watcher.noted = True
+            self.events_sent += len(events)
             framed = shared.get(watcher.id)
             if framed is None:
                 framed = shared[watcher.id] = _response(header, watcher.id, body)
@@ -174,6 +192,7 @@ class Hub:
         if not events:
             return
         watcher.noted = True
+        self.events_sent += len(events)
         response = _response(header, watcher.id, b"".join(events))
         if watcher.fragment and len(response) - PREFIX_BYTES >= self._fragment_bytes:
             self._send_fragments(watcher, header, events)
