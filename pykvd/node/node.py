@@ -492,7 +492,12 @@ class Node:
         self._reads.confirm(states)
 
     def turn_done(self) -> None:
-        """Everything is applied: tell the watchers, run the reads, go on with proposals."""
+        """Everything is applied: tell the watchers, run the reads, go on with proposals.
+
+        The other members come first: they have the longest way.
+        """
+        if self.network:
+            self.network.flush()
         self.hub.flush()
         self._reads.answer(self.committer.index)
         self._proposals.arm()

@@ -15,7 +15,7 @@ HEAD_BYTES: Final = 70
 ENTRY_BYTES: Final = 21
 """About what an entry costs beside its data."""
 
-REPEATED: Final = frozenset({MessageKind.APPEND, MessageKind.HEARTBEAT})
+REPEATED: Final = frozenset({MessageKind.APPEND, MessageKind.COMMIT, MessageKind.HEARTBEAT})
 """What a leader sends again by itself; only these are lost while others remain to be dropped."""
 
 

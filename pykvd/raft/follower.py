@@ -53,6 +53,16 @@ class Follower(RoleState):
         else:
             self._reject(message)
 
+    def _handle_commit(self, message: Message) -> None:
+        raft, log = self.raft, self.raft.log
+        raft.follow(message.sender)
+        if message.index < log.commit:
+            return
+        if log.matches(message.index, message.log_term):
+            log.commit_to(min(message.commit, message.index))
+        else:
+            self._reject(message)
+
     def _accept(self, index: int) -> None:
         raft = self.raft
         raft.send(
@@ -198,6 +208,7 @@ class Follower(RoleState):
 
 _HANDLERS = {
     MessageKind.APPEND: Follower._handle_append,
+    MessageKind.COMMIT: Follower._handle_commit,
     MessageKind.HEARTBEAT: Follower._handle_heartbeat,
     MessageKind.SNAPSHOT: Follower._handle_snapshot,
     MessageKind.TIMEOUT_NOW: Follower._handle_timeout_now,

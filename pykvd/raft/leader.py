@@ -126,7 +126,7 @@ class Leader(RoleState):
         """Send what the peers lack, and ask them to confirm the waiting reads."""
         if self._append_due:
             self._append_due = False
-            self.peers.broadcast_append()
+            self.peers.broadcast_news()
         if self._can_start_reads():
             self._start_reads()
 

@@ -59,6 +59,9 @@ class MessageKind(IntEnum):
     """A follower forwards the wish that the node in `index` be leader."""
     TIMEOUT_NOW = 13
     """Campaign at once, without a pre-vote (thesis 3.10)."""
+    COMMIT = 14
+    """An APPEND without entries to a follower that was sent them all: only `commit` is news, so it
+    is not answered, unless it is refused (`APPEND_RESPONSE` with `reject`)."""
 
 
 CAMPAIGN_TRANSFER = b"transfer"

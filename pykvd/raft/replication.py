@@ -74,6 +74,18 @@ class Replication:
             if peer != self.raft.id and self.send_append(peer, even_if_empty=True):
                 self.send_all(peer)
 
+    def broadcast_news(self) -> None:
+        """Send every peer the entries that it lacks, or just the commit index."""
+        for peer, progress in self.progress.items():
+            if peer == self.raft.id:
+                continue
+            if progress.state is ProgressState.REPLICATE and (
+                progress.next > self.raft.log.last_index
+            ):
+                self._send(peer, MessageKind.COMMIT, [])
+            elif self.send_append(peer, even_if_empty=True):
+                self.send_all(peer)
+
     def send_all(self, peer: int) -> None:
         """Send `peer` as many entries as the window allows."""
         while self.send_append(peer):
@@ -93,11 +105,16 @@ class Replication:
         return True
 
     def _append(self, peer: int, entries: list[Entry]) -> None:
-        progress, raft = self.progress[peer], self.raft
-        previous = progress.next - 1
+        progress = self.progress[peer]
+        self._send(peer, MessageKind.APPEND, entries)
+        progress.sent(progress.next - 1 + len(entries), sum(map(entry_size, entries)))
+
+    def _send(self, peer: int, kind: MessageKind, entries: list[Entry]) -> None:
+        raft = self.raft
+        previous = self.progress[peer].next - 1
         raft.send(
             Message(
-                MessageKind.APPEND,
+                kind,
                 to=peer,
                 sender=raft.id,
                 term=raft.term,
@@ -107,7 +124,6 @@ class Replication:
                 entries=entries,
             )
         )
-        progress.sent(previous + len(entries), sum(map(entry_size, entries)))
 
     def _send_snapshot(self, peer: int) -> bool:
         progress, raft = self.progress[peer], self.raft

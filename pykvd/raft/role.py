@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from pykvd.raft.core import Raft
     from pykvd.raft.types import EntryKind, Role
 
-FROM_LEADER = frozenset({MessageKind.APPEND, MessageKind.HEARTBEAT, MessageKind.SNAPSHOT})
+FROM_LEADER = frozenset(
+    {MessageKind.APPEND, MessageKind.COMMIT, MessageKind.HEARTBEAT, MessageKind.SNAPSHOT}
+)
 """Messages that only the leader of their term sends."""
 
 

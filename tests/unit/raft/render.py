@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _APPENDS = (MessageKind.APPEND, MessageKind.PROPOSE)
+_AFTER = (MessageKind.APPEND, MessageKind.COMMIT, MessageKind.VOTE, MessageKind.PRE_VOTE)
 
 
 def entry(value: Entry) -> str:
@@ -45,7 +46,7 @@ def message(value: Message) -> str:
     parts = [f"{value.sender}->{value.to} {kind.name}"]
     if value.term:
         parts.append(f"term={value.term}")
-    if kind in (MessageKind.APPEND, MessageKind.VOTE, MessageKind.PRE_VOTE):
+    if kind in _AFTER:
         parts.append(f"after={value.log_term}/{value.index}")
     elif value.index:
         parts.append(f"index={value.index}")
