@@ -59,6 +59,29 @@ class Failure(Enum):
     INVALID_DOWNGRADE_VERSION = Code.INVALID_ARGUMENT, "invalid downgrade target version"
     TRANSFER_TIMEOUT = Code.UNKNOWN, "request timed out, leader transfer took too long"
     UNKNOWN_METHOD = Code.UNKNOWN, "unknown method"
+    ROOT_USER_MISSING = Code.FAILED_PRECONDITION, "root user does not exist"
+    ROOT_ROLE_MISSING = Code.FAILED_PRECONDITION, "root user does not have root role"
+    USER_EXISTS = Code.FAILED_PRECONDITION, "user name already exists"
+    USER_EMPTY = Code.INVALID_ARGUMENT, "user name is empty"
+    USER_NOT_FOUND = Code.FAILED_PRECONDITION, "user name not found"
+    ROLE_EXISTS = Code.FAILED_PRECONDITION, "role name already exists"
+    ROLE_NOT_FOUND = Code.FAILED_PRECONDITION, "role name not found"
+    ROLE_EMPTY = Code.INVALID_ARGUMENT, "role name is empty"
+    AUTH_FAILED = (
+        Code.INVALID_ARGUMENT,
+        "authentication failed, invalid user ID or password",
+    )
+    PERMISSION_NOT_GIVEN = Code.INVALID_ARGUMENT, "permission not given"
+    PERMISSION_DENIED = Code.PERMISSION_DENIED, "permission denied"
+    ROLE_NOT_GRANTED = Code.FAILED_PRECONDITION, "role is not granted to the user"
+    PERMISSION_NOT_GRANTED = (
+        Code.FAILED_PRECONDITION,
+        "permission is not granted to the role",
+    )
+    AUTH_NOT_ENABLED = Code.FAILED_PRECONDITION, "authentication is not enabled"
+    INVALID_TOKEN = Code.UNAUTHENTICATED, "invalid auth token"
+    INVALID_AUTH_MANAGEMENT = Code.INVALID_ARGUMENT, "invalid auth management"
+    AUTH_OLD_REVISION = Code.INVALID_ARGUMENT, "revision of auth store is old"
 
     @property
     def code(self) -> Code:

@@ -15,7 +15,7 @@ import lmdb
 
 from pykvd.mvcc.record import ID_BYTES
 
-TABLES = ("kv", "meta", "lease", "alarm", "member", "removed", "time")
+TABLES = ("kv", "meta", "lease", "alarm", "member", "removed", "time", "auth", "user", "role")
 #: putmulti holds the interpreter lock: a slice is about a quarter of a millisecond.
 PUT_SLICE = 200
 #: Address space, not memory: LMDB maps the file and grows it as needed.
