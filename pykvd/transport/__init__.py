@@ -10,13 +10,21 @@ from pykvd.transport.async_stream import AsyncStream, async_stream
 from pykvd.transport.grpc import frame_message
 from pykvd.transport.limits import Limits
 from pykvd.transport.server import Server
-from pykvd.transport.service import Call, Stream, StreamHandler, StreamReceiver, UnaryHandler
+from pykvd.transport.service import (
+    Call,
+    Http1,
+    Stream,
+    StreamHandler,
+    StreamReceiver,
+    UnaryHandler,
+)
 from pykvd.transport.statistics import Statistics
 
 __all__ = [
     "AsyncStream",
     "Call",
     "Code",
+    "Http1",
     "Limits",
     "RpcError",
     "Server",

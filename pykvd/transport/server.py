@@ -22,7 +22,7 @@ from pykvd.transport.statistics import Counters, Statistics
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pykvd.transport.service import StreamHandler, UnaryHandler
+    from pykvd.transport.service import Http1, StreamHandler, UnaryHandler
 
 BACKLOG = 1024
 """Connections that wait in the kernel while the loop is busy."""
@@ -40,12 +40,12 @@ class Server:
         streams: Mapping[str, StreamHandler],
         limits: Limits | None = None,
         logger: logging.Logger | None = None,
-        http1: Callable[[], asyncio.Protocol] | None = None,
+        http1: Http1 | None = None,
         timed: bool = False,
     ) -> None:
         """`unary` and `streams` map full paths to handlers.
 
-        `http1` makes the protocol for HTTP/1.1 clients. `timed` has `counters` tell how long calls
+        `http1` takes the sockets of HTTP/1.1 clients. `timed` has `counters` tell how long calls
         take.
         """
         self.limits = limits or Limits()
@@ -170,7 +170,8 @@ class Server:
 
     def admit(self, protocol: Http2Protocol) -> bool:
         """Count a new connection in; False when there are too many or the server is stopping."""
-        if self._draining or len(self._protocols) >= self.limits.max_connections:
+        elsewhere = self._http1.connections if self._http1 else 0
+        if self._draining or len(self._protocols) + elsewhere >= self.limits.max_connections:
             self.counters.connections_refused += 1
             return False
         self.counters.connections_accepted += 1
@@ -185,12 +186,14 @@ class Server:
         if not self._protocols and self._empty is not None:
             self._empty.set()
 
-    def hand_over(self, transport: asyncio.Transport, data: bytes) -> None:
+    def hand_over(
+        self, transport: asyncio.Transport, data: bytes, connection: ServerConnection
+    ) -> None:
         """The client does not speak HTTP/2: give the socket and its first bytes to HTTP/1.1."""
-        if self._http1 is None:
+        if self._http1 is None or self._draining:
             transport.abort()
             return
-        successor = self._http1()
+        successor = self._http1.make_protocol(connection.peer, connection.common_name)
         transport.set_protocol(successor)
         successor.connection_made(transport)
         successor.data_received(data)

@@ -9,6 +9,7 @@ that are easier to write as a coroutine).
 `Call` and `Stream` are Protocols, so a gateway or a test can bring its own.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -131,6 +132,17 @@ class StreamReceiver(Protocol):
 
     def writable(self) -> None:
         """`buffered` fell to `Limits.stream_low_water` after a time above `stream_high_water`."""
+
+
+class Http1(Protocol):
+    """Serves the sockets whose clients do not speak HTTP/2."""
+
+    @property
+    def connections(self) -> int:
+        """Sockets that it has now; they count against `Limits.max_connections`."""
+
+    def make_protocol(self, peer: str, common_name: str) -> asyncio.Protocol:
+        """The protocol of one socket; both arguments as in `Call`."""
 
 
 UnaryHandler = Callable[[Call, bytes], bytes | None]

@@ -140,8 +140,19 @@ class Parrot(asyncio.Protocol):
         self.transport.write(data)
 
 
+class Parrots:
+    """Stands for the server that has them."""
+
+    connections = 0
+
+    def make_protocol(self, peer: str, common_name: str) -> Parrot:
+        assert peer
+        assert not common_name
+        return Parrot()
+
+
 async def test_other_protocols_are_handed_over_with_their_first_bytes(clients: list[Raw]) -> None:
-    server = Server(unary={}, streams={}, http1=Parrot)
+    server = Server(unary={}, streams={}, http1=Parrots())
     async with started(server) as target:
         raw = await Raw.connect(target, b"GE")
         clients.append(raw)

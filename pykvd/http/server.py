@@ -1,0 +1,114 @@
+"""The HTTP/1.1 server: the connections that listeners hand over, and one timer for their limits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from email.utils import formatdate
+from time import time
+from typing import TYPE_CHECKING
+
+from pykvd.http.connection import HttpConnection
+from pykvd.http.limits import HttpLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pykvd.http.exchange import Exchange
+    from pykvd.http.message import Head, Response
+
+MAX_TICK_S = 1.0
+"""Time limits are looked at this often, or four times within the shortest of them."""
+
+
+class HttpServer:
+    """Serves one application on the sockets that `transport.Server` gives it (`transport.Http1`).
+
+    `application` begins the answer of an exchange; `refusal` makes the answer for what is no
+    request or fails, from a status, a text and the head if there is one.
+    """
+
+    def __init__(
+        self,
+        application: Callable[[Exchange], None],
+        refusal: Callable[[int, str, Head | None], Response],
+        limits: HttpLimits | None = None,
+    ) -> None:
+        self.application = application
+        self.refusal = refusal
+        self.limits = limits or HttpLimits()
+        self.time = asyncio.get_running_loop().time
+        self.draining = False
+        self._connections: dict[HttpConnection, None] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._date = (0.0, "")
+        limits = self.limits
+        shortest = min(
+            limits.head_timeout,
+            limits.body_timeout,
+            limits.idle_timeout,
+            limits.write_timeout,
+            limits.half_closed_timeout,
+            limits.linger,
+        )
+        self._tick_seconds = min(MAX_TICK_S, shortest / 4)
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return len(self._connections)
+
+    @property
+    def date(self) -> str:
+        """The time as responses carry it (RFC 9110 5.6.7)."""
+        now = math.floor(time())
+        if now != self._date[0]:
+            self._date = now, formatdate(now, usegmt=True)
+        return self._date[1]
+
+    def make_protocol(self, peer: str, common_name: str) -> asyncio.Protocol:
+        """The protocol of one socket."""
+        return HttpConnection(self, peer, common_name)
+
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - the contract's name
+        """Close idle connections, end streams, let requests run for `timeout` seconds, then cut."""
+        self.draining = True
+        for connection in list(self._connections):
+            connection.drain()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), timeout)
+        await self.close()
+
+    async def close(self) -> None:
+        """Cut all connections; returns when they are gone."""
+        self.draining = True
+        for connection in list(self._connections):
+            connection.cut()
+        await self._empty.wait()
+
+    # For the connections.
+
+    def admit(self, connection: HttpConnection) -> None:
+        """Count a connection in."""
+        self._connections[connection] = None
+        self._empty.clear()
+        if self._timer is None:
+            self._tick()
+
+    def forget(self, connection: HttpConnection) -> None:
+        """A connection is gone."""
+        self._connections.pop(connection, None)
+        if not self._connections:
+            self._empty.set()
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self.time()
+        for connection in list(self._connections):
+            connection.tick(now)
+        if self._connections:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._tick_seconds, self._tick)
