@@ -22,10 +22,11 @@ from pykvd.bootstrap import BootstrapError, check_named, new_cluster
 from pykvd.config.urls import parse_members, parse_urls
 from pykvd.config.values import quote
 from pykvd.mvcc.environment import Environment, fsync_directory
-from pykvd.mvcc.hash import hash_all
+from pykvd.mvcc.hash import hash_all, hash_kv
 from pykvd.mvcc.record import MAIN_SHIFT, TOMBSTONE, key_of
 from pykvd.mvcc.store import COMPACT_KEY
 from pykvd.node.storage import APPLIED_KEY, Founding, write_founding
+from pykvd.version import STORAGE_VERSION
 
 DIGEST_BYTES = sha256().digest_size
 #: A data file is whole pages, and pages are a multiple of this: what is left over is the digest.
@@ -53,6 +54,18 @@ class SnapshotStatus:
     """Keys that are live at `revision`."""
     total_size: int
     """Bytes of the data file, without the digest."""
+    version: str = STORAGE_VERSION
+    """Of the storage; there has been one so far."""
+
+
+@dataclass(frozen=True)
+class SnapshotHash:
+    """Hash of the keys and their history, as Maintenance.HashKV computes it."""
+
+    hash: int
+    revision: int
+    compact_revision: int
+    """-1 before the first compaction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +114,26 @@ def snapshot_status(path: Path) -> SnapshotStatus:
         return SnapshotStatus(
             hash_all(environment), _revision(environment), _count_keys(environment), size
         )
+
+
+def snapshot_hash(path: Path, revision: int = 0) -> SnapshotHash:
+    """Hash a snapshot file, or the bare data file of a stopped member, up to a revision.
+
+    0 stands for the newest one. Raises RestoreError.
+    """
+    try:
+        with path.open("rb") as file:
+            size, _ = _parts(file)
+    except OSError as error:
+        raise RestoreError(f"stat {path}: {_reason(error)}") from None
+    with opened(path, size, readonly=True) as environment:
+        newest, compacted = _revision(environment), _compacted(environment)
+        if revision > newest:
+            raise RestoreError("mvcc: required revision is a future revision")
+        if 0 < revision < compacted:
+            raise RestoreError("mvcc: required revision has been compacted")
+        at = revision or newest
+        return SnapshotHash(hash_kv(environment, at, compacted), at, compacted)
 
 
 def restore(
@@ -286,8 +319,12 @@ def opened(path: Path, size: int, *, readonly: bool = False) -> Iterator[Environ
 
 def _revision(environment: Environment) -> int:
     """The revision that a member with this store is at."""
-    compacted = dict(environment.table("meta")).get(COMPACT_KEY, b"1")
-    return max(environment.newest() >> MAIN_SHIFT, int(compacted), 1)
+    return max(environment.newest() >> MAIN_SHIFT, _compacted(environment), 1)
+
+
+def _compacted(environment: Environment) -> int:
+    """The oldest revision that can be read; -1 before the first compaction."""
+    return int(dict(environment.table("meta")).get(COMPACT_KEY, b"-1"))
 
 
 def _count_keys(environment: Environment) -> int:

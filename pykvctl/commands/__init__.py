@@ -27,5 +27,10 @@ ROOT = Group(
         "member": f"{_PACKAGE}.member:member",
         "snapshot": f"{_PACKAGE}.snapshot:snapshot",
         "help": f"{_PACKAGE}.help:help_command",
+    },  # What etcdctl does not have: etcdutl's commands first.
+    extra={
+        "verify": f"{_PACKAGE}.data_dir:verify",
+        "hashkv": f"{_PACKAGE}.data_dir:hashkv",
+        "migrate": f"{_PACKAGE}.data_dir:migrate",
     },
 )

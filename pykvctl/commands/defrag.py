@@ -5,10 +5,12 @@ import time
 import click
 
 from pykvctl.cluster import CLUSTER, addressed_endpoints
+from pykvctl.commands.data_dir import defragment_directory
 from pykvctl.errors import ReportedError, RequestError
 from pykvctl.gotext.durations import format_duration
 from pykvctl.methods import DEFRAGMENT
-from pykvctl.options.command import command
+from pykvctl.options.command import command, flag
+from pykvctl.options.values import STRING
 from pykvctl.session import Session
 from pykvd.pb import rpc_pb2 as rpc
 
@@ -17,11 +19,16 @@ from pykvd.pb import rpc_pb2 as rpc
     "defrag",
     usage="defrag",
     short_help="Defragments the storage of the etcd members with given endpoints",
+    help="With --data-dir it works on the directory of a member that does not run.",
     inherited=[CLUSTER],
 )
+@flag("--data-dir", type=STRING, default="", help="Data directory of a stopped member")
 @click.pass_obj
-def defrag(session: Session, args: list[str], cluster: bool) -> None:  # noqa: ARG001
+def defrag(session: Session, args: list[str], cluster: bool, data_dir: str) -> None:  # noqa: ARG001
     """Defragment one member after the other; the status tells if any failed."""
+    if data_dir:
+        defragment_directory(session, data_dir)
+        return
     endpoints = addressed_endpoints(session, cluster=cluster)
 
     failed = False

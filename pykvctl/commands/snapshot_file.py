@@ -30,11 +30,14 @@ def status(session: Session, args: list[str]) -> None:
         raise BadArgumentsError("snapshot status requires exactly one argument")
     printer = session.printer
     # The server's parts take a while to import.
+    from pykvd.offline.directory import OfflineError, unused  # noqa: PLC0415
     from pykvd.restore import RestoreError, snapshot_status  # noqa: PLC0415
 
+    file = Path(args[0])
     try:
-        found = snapshot_status(Path(args[0]))
-    except RestoreError as error:
+        with unused(file):
+            found = snapshot_status(file)
+    except (RestoreError, OfflineError) as error:
         raise CommandError(str(error)) from None
     printer.snapshot_status(found)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pykvctl.watcher import WatchUpdate
     from pykvd.pb import kv_pb2 as kvpb
     from pykvd.pb import rpc_pb2 as rpc
-    from pykvd.restore import SnapshotStatus
+    from pykvd.restore import SnapshotHash, SnapshotStatus
 
 Lines = list[str]
 
@@ -208,12 +208,23 @@ class FieldsPrinter(Printer):
             )
 
     def snapshot_status(self, status: "SnapshotStatus") -> None:
-        """Four lines; there is no header."""
+        """Five lines; there is no header, and the version stands without quotes."""
         self._print(
             [
                 _field("Hash", status.hash),
                 _field("Revision", status.revision),
                 _field("Keys", status.total_keys),
                 _field("Size", status.total_size),
+                f'"Version" : {status.version}',
+            ]
+        )
+
+    def snapshot_hash(self, answer: "SnapshotHash") -> None:
+        """Three lines."""
+        self._print(
+            [
+                _field("Hash", answer.hash),
+                _field("Hash revision", answer.revision),
+                _field("Compact revision", answer.compact_revision),
             ]
         )

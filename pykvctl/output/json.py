@@ -6,7 +6,7 @@ are numbers even beyond 53 bits.
 
 import json
 from binascii import b2a_base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pykvctl.gotext.durations import format_duration
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pykvctl.watcher import WatchUpdate
     from pykvd.pb import rpc_pb2 as rpc
-    from pykvd.restore import SnapshotStatus
+    from pykvd.restore import SnapshotHash, SnapshotStatus
 
 Json = dict[str, Any]
 
@@ -156,8 +156,23 @@ class JsonPrinter(Printer):
                 "revision": status.revision,
                 "totalKey": status.total_keys,
                 "totalSize": status.total_size,
+                "version": status.version,
             }
         )
+
+    def snapshot_hash(self, answer: "SnapshotHash") -> None:
+        """Zero values kept."""
+        self._print(
+            {
+                "hash": answer.hash,
+                "hashRevision": answer.revision,
+                "compactRevision": answer.compact_revision,
+            }
+        )
+
+    def report(self, lines: Iterable[str], value: object) -> None:  # noqa: ARG002
+        """The value, on one line."""
+        self._print(value)
 
 
 def _health(item: EndpointHealth) -> Json:

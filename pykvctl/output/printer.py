@@ -5,7 +5,7 @@ override `message`; the others override the kinds they know. What a format does 
 after the request was carried out, as etcdctl does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pykvctl.watcher import WatchUpdate
     from pykvd.pb import rpc_pb2 as rpc
-    from pykvd.restore import SnapshotStatus
+    from pykvd.restore import SnapshotHash, SnapshotStatus
 
     MemberChange = rpc.MemberRemoveResponse | rpc.MemberUpdateResponse | rpc.MemberPromoteResponse
 
@@ -118,6 +118,14 @@ class Printer:
 
     def snapshot_status(self, status: "SnapshotStatus") -> None:  # noqa: ARG002
         """What a snapshot file holds."""
+        self.unsupported()
+
+    def snapshot_hash(self, answer: "SnapshotHash") -> None:  # noqa: ARG002
+        """Hash of the keys in a snapshot file."""
+        self.unsupported()
+
+    def report(self, lines: Iterable[str], value: object) -> None:  # noqa: ARG002
+        """What no etcd client has: as lines of text, or as a value for programs."""
         self.unsupported()
 
     def move_leader(self, leader: int, target: int, answer: "rpc.MoveLeaderResponse") -> None:  # noqa: ARG002

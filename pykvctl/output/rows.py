@@ -9,14 +9,15 @@ from pykvctl.output.printer import EndpointHash, EndpointHealth, EndpointStatus
 
 if TYPE_CHECKING:
     from pykvd.pb import rpc_pb2 as rpc
-    from pykvd.restore import SnapshotStatus
+    from pykvd.restore import SnapshotHash, SnapshotStatus
 
 Rows = list[list[str]]
 
 MEMBER_COLUMNS = ("ID", "Status", "Name", "Peer Addrs", "Client Addrs", "Is Learner")
 HEALTH_COLUMNS = ("endpoint", "health", "took", "error")
 HASH_COLUMNS = ("endpoint", "hash", "hash revision")
-SNAPSHOT_COLUMNS = ("hash", "revision", "total keys", "total size")
+SNAPSHOT_COLUMNS = ("hash", "revision", "total keys", "total size", "version")
+SNAPSHOT_HASH_COLUMNS = ("hash", "hash revision", "compact revision")
 STATUS_COLUMNS = (
     "endpoint",
     "ID",
@@ -111,4 +112,9 @@ def hash_rows(items: Sequence[EndpointHash]) -> Rows:
 def snapshot_rows(status: "SnapshotStatus") -> Rows:
     """One row."""
     keys, size = str(status.total_keys), human_bytes(status.total_size)
-    return [[f"{status.hash:x}", str(status.revision), keys, size]]
+    return [[f"{status.hash:x}", str(status.revision), keys, size, status.version]]
+
+
+def snapshot_hash_rows(answer: "SnapshotHash") -> Rows:
+    """One row."""
+    return [[str(answer.hash), str(answer.revision), str(answer.compact_revision)]]

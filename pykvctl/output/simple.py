@@ -1,6 +1,6 @@
 """Simple output: keys and values on lines of their own, raw or in hexadecimal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pykvctl.gotext.durations import format_duration
@@ -11,6 +11,7 @@ from pykvctl.output.rows import (
     alarm_name,
     hash_rows,
     member_rows,
+    snapshot_hash_rows,
     snapshot_rows,
     status_rows,
 )
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pykvctl.watcher import WatchUpdate
     from pykvd.pb import kv_pb2 as kvpb
     from pykvd.pb import rpc_pb2 as rpc
-    from pykvd.restore import SnapshotStatus
+    from pykvd.restore import SnapshotHash, SnapshotStatus
 
 
 class SimplePrinter(Printer):
@@ -142,6 +143,15 @@ class SimplePrinter(Printer):
     def snapshot_status(self, status: "SnapshotStatus") -> None:
         """One line."""
         self._rows(snapshot_rows(status))
+
+    def snapshot_hash(self, answer: "SnapshotHash") -> None:
+        """One line."""
+        self._rows(snapshot_hash_rows(answer))
+
+    def report(self, lines: Iterable[str], value: object) -> None:  # noqa: ARG002
+        """The lines."""
+        for line in lines:
+            self.streams.line(line)
 
     def move_leader(self, leader: int, target: int, answer: "rpc.MoveLeaderResponse") -> None:  # noqa: ARG002
         """From whom to whom."""

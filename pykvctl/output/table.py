@@ -9,18 +9,20 @@ from pykvctl.output.rows import (
     HEALTH_COLUMNS,
     MEMBER_COLUMNS,
     SNAPSHOT_COLUMNS,
+    SNAPSHOT_HASH_COLUMNS,
     STATUS_COLUMNS,
     Rows,
     hash_rows,
     health_rows,
     member_rows,
+    snapshot_hash_rows,
     snapshot_rows,
     status_rows,
 )
 
 if TYPE_CHECKING:
     from pykvd.pb import rpc_pb2 as rpc
-    from pykvd.restore import SnapshotStatus
+    from pykvd.restore import SnapshotHash, SnapshotStatus
 
 # A longer cell is broken at blanks and takes this width, or that of its longest word.
 CELL_WIDTH_MAX = 30
@@ -99,3 +101,7 @@ class TablePrinter(Printer):
     def snapshot_status(self, status: "SnapshotStatus") -> None:
         """One row."""
         self._draw(SNAPSHOT_COLUMNS, snapshot_rows(status))
+
+    def snapshot_hash(self, answer: "SnapshotHash") -> None:
+        """One row."""
+        self._draw(SNAPSHOT_HASH_COLUMNS, snapshot_hash_rows(answer))
