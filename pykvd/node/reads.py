@@ -5,14 +5,27 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pykvd.errors import Failure, RpcError
+from pykvd.logs import get_logger
 from pykvd.node.responder import Responder
 from pykvd.raft import ProposalDropped, RawNode, ReadState
+
+#: A question to the leader that takes longer is slow (etcd asks again after that time), seconds.
+SLOW_S = 0.5
+
+_log = get_logger("node")
 
 
 class _Read(NamedTuple):
     deadline: float
     responder: Responder
     read: Callable[[], bytes]
+
+
+class _Round(NamedTuple):
+    """Reads that share a question, and when it was put."""
+
+    asked: float
+    reads: list[_Read]
 
 
 class ReadQueue:
@@ -27,8 +40,11 @@ class ReadQueue:
         self._loop = asyncio.get_running_loop()
         self._context = 0
         self._gathering: list[_Read] = []
-        self._waiting: dict[int, list[_Read]] = {}
+        self._waiting: dict[int, _Round] = {}
         self._confirmed: list[ReadState] = []
+        #: Questions that took longer than SLOW_S, and reads whose time was over.
+        self.slow = 0
+        self.failed = 0
 
     def add(self, deadline: float, responder: Responder, read: Callable[[], bytes]) -> None:
         """Answer `responder` with `read()` once it is linearizable, or fail it at the deadline."""
@@ -45,7 +61,8 @@ class ReadQueue:
         except ProposalDropped:
             return
         self._context += 1
-        self._waiting[self._context], self._gathering = self._gathering, []
+        self._waiting[self._context] = _Round(self._loop.time(), self._gathering)
+        self._gathering = []
         self._process()
 
     def confirm(self, states: Sequence[ReadState]) -> None:
@@ -61,25 +78,43 @@ class ReadQueue:
             if state.index > applied:
                 self._confirmed.append(state)
                 continue
-            for read in self._waiting.pop(int.from_bytes(state.context, "big"), ()):
-                _run(read)
+            answered = self._waiting.pop(int.from_bytes(state.context, "big"), None)
+            if answered:
+                self._note_time(answered)
+                for read in answered.reads:
+                    _run(read)
+
+    def _note_time(self, answered: _Round) -> None:
+        took = self._loop.time() - answered.asked
+        if took > SLOW_S:
+            self.slow += 1
+            _log.warn("read index took too long", took=f"{took:.6f}s", reads=len(answered.reads))
 
     def tick(self, now: float) -> None:
         """Fail the reads whose time is over; ask again for those that had no leader."""
-        self._gathering = _expire(self._gathering, now)
-        for context, reads in list(self._waiting.items()):
-            left = self._waiting[context] = _expire(reads, now)
-            if not left:
+        self._gathering = self._expire(self._gathering, now)
+        for context, waiting in list(self._waiting.items()):
+            left = self._expire(waiting.reads, now)
+            if left:
+                self._waiting[context] = _Round(waiting.asked, left)
+            else:
                 del self._waiting[context]
         self._ask()
 
     def fail_all(self, failure: Failure) -> None:
         """Fail all reads."""
-        reads = [read for waiting in self._waiting.values() for read in waiting]
+        reads = [read for waiting in self._waiting.values() for read in waiting.reads]
         reads += self._gathering
         self._waiting, self._gathering = {}, []
         for read in reads:
             read.responder.fail(failure.code, failure.text)
+
+    def _expire(self, reads: list[_Read], now: float) -> list[_Read]:
+        for read in reads:
+            if read.deadline < now:
+                self.failed += 1
+                read.responder.fail(Failure.TIMEOUT.code, Failure.TIMEOUT.text)
+        return [read for read in reads if read.deadline >= now]
 
 
 def _run(read: _Read) -> None:
@@ -89,10 +124,3 @@ def _run(read: _Read) -> None:
         read.responder.fail(error.code, error.message)
     else:
         read.responder.reply(response)
-
-
-def _expire(reads: list[_Read], now: float) -> list[_Read]:
-    for read in reads:
-        if read.deadline < now:
-            read.responder.fail(Failure.TIMEOUT.code, Failure.TIMEOUT.text)
-    return [read for read in reads if read.deadline >= now]
