@@ -65,18 +65,22 @@ def encode_key_value(
     key: bytes, create: int, mod: int, version: int, value: bytes, lease: int
 ) -> bytes:
     """Serialize a KeyValue with fields in number order, framed as field 2."""
-    head = b"\n%b%b\x10%b\x18%b %b" % (
-        varint(len(key)),
-        key,
-        varint(create),
-        varint(mod),
-        varint(version),
-    )
-    if value:
-        head = b"%b*%b%b" % (head, varint(len(value)), value)
+    # In one go: this runs for every put.
+    key_size, mod_text, version_text = varint(len(key)), varint(mod), varint(version)
+    create_text = mod_text if create == mod else varint(create)
+    tail = b"*%b%b" % (varint(len(value)), value) if value else b""
     if lease:
-        head = b"%b0%b" % (head, varint(lease))
-    return b"\x12%b%b" % (varint(len(head)), head)
+        tail = b"%b0%b" % (tail, varint(lease))
+    size = 4 + len(key_size) + len(key) + len(create_text) + len(mod_text) + len(version_text)
+    return b"\x12%b\n%b%b\x10%b\x18%b %b%b" % (
+        varint(size + len(tail)),
+        key_size,
+        key,
+        create_text,
+        mod_text,
+        version_text,
+        tail,
+    )
 
 
 def encode_tombstone(key: bytes) -> bytes:
