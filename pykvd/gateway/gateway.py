@@ -1,0 +1,151 @@
+"""From an HTTP request below `/v3/` to the handler of its RPC."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from pykvd.gateway.codec import Codec, JsonError, codec, load
+from pykvd.gateway.errors import error_response
+from pykvd.gateway.routes import OLD_PREFIXES, PREFIX, ROUTES
+from pykvd.gateway.stream import GatewayStream
+from pykvd.gateway.unary import GatewayCall
+from pykvd.pb._pool import POOL
+from pykvd.status import Code, RpcError
+from pykvd.transport.grpc import message_too_large
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from google.protobuf.descriptor import MethodDescriptor
+
+    from pykvd.http import Exchange, Handler
+    from pykvd.transport import StreamHandler, UnaryHandler
+
+#: Bodies above this are read in a thread: JSON takes twenty times as long as the same protobuf.
+LARGE_BODY_BYTES: Final = 32 << 10
+
+_logger = logging.getLogger("pykvd.gateway")
+
+_Starter = Callable[["Exchange", list[bytes]], None]
+
+
+class Gateway:
+    """Answers `POST` below `/v3/` with the services' own handlers, and so with all their checks.
+
+    `max_message_bytes` bounds a request as it does for gRPC.
+    """
+
+    def __init__(
+        self,
+        unary: Mapping[str, UnaryHandler],
+        streams: Mapping[str, StreamHandler],
+        *,
+        max_message_bytes: int,
+    ) -> None:
+        self._max_message_bytes = max_message_bytes
+        self._reader = ThreadPoolExecutor(1, "gateway-reader")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._handlers: dict[str, Handler] = {}
+        for path, (service, name) in ROUTES.items():
+            method = POOL.FindServiceByName(service).FindMethodByName(name)
+            grpc_path = f"/{service}/{name}"
+            if grpc_path in unary:
+                start = partial(_start_unary, unary[grpc_path], codec(method.output_type))
+            elif grpc_path in streams:
+                start = partial(_start_stream, streams[grpc_path], codec(method.output_type))
+            else:
+                start = partial(_unimplemented, f"unknown service {service}")
+            self._handlers[path] = partial(self._serve, method, codec(method.input_type), start)
+
+    def routes(self) -> dict[str, Handler]:
+        """The handlers by path, for the application of a listener."""
+        routes: dict[str, Handler] = dict(self._handlers)
+        for prefix in OLD_PREFIXES:
+            for path, handler in self._handlers.items():
+                routes[prefix + path.removeprefix(PREFIX)] = handler
+            routes[prefix] = _unknown_path
+        routes[PREFIX] = _unknown_path
+        return routes
+
+    def close(self) -> None:
+        """Stop the thread that reads large bodies."""
+        self._reader.shutdown(wait=False, cancel_futures=True)
+
+    def _serve(
+        self, method: MethodDescriptor, requests: Codec, start: _Starter, exchange: Exchange
+    ) -> None:
+        if exchange.head.method != "POST":
+            exchange.respond(_METHOD_NOT_ALLOWED)
+            return
+        read = partial(self._read, method, requests, exchange.body)
+        if len(exchange.body) <= LARGE_BODY_BYTES:
+            self._start(exchange, start, read)
+            return
+        task = asyncio.get_running_loop().create_task(self._read_aside(exchange, start, read))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _start(self, exchange: Exchange, start: _Starter, read: Callable[[], list[bytes]]) -> None:
+        try:
+            messages = read()
+        except JsonError as error:
+            exchange.respond(error_response(Code.INVALID_ARGUMENT, str(error)))
+        except RpcError as error:
+            exchange.respond(error_response(error.code, error.message))
+        else:
+            start(exchange, messages)
+
+    async def _read_aside(
+        self, exchange: Exchange, start: _Starter, read: Callable[[], list[bytes]]
+    ) -> None:
+        reading = asyncio.get_running_loop().run_in_executor(self._reader, read)
+        await asyncio.wait((reading,))
+        if not exchange.done:
+            self._start(exchange, start, reading.result)
+
+    def _read(self, method: MethodDescriptor, requests: Codec, body: bytes) -> list[bytes]:
+        """The serialized requests in a body: one, or any number on a client's stream."""
+        values = load(body)
+        if not method.client_streaming:
+            # What follows the first value is not looked at (as grpc-gateway).
+            values = islice(values, 1)
+        messages = [requests.parse(value).SerializeToString() for value in values]
+        if not messages and not method.client_streaming:
+            return [b""]
+        for message in messages:
+            if len(message) > self._max_message_bytes:
+                raise message_too_large(len(message), self._max_message_bytes)
+        return messages
+
+
+def _start_unary(
+    handler: UnaryHandler, replies: Codec, exchange: Exchange, messages: list[bytes]
+) -> None:
+    GatewayCall(exchange, replies).run(handler, messages[0])
+
+
+def _start_stream(
+    handler: StreamHandler, replies: Codec, exchange: Exchange, messages: list[bytes]
+) -> None:
+    GatewayStream(exchange, replies, messages).run(handler)
+
+
+def _unimplemented(text: str, exchange: Exchange, messages: list[bytes]) -> None:
+    del messages
+    exchange.respond(error_response(Code.UNIMPLEMENTED, text))
+
+
+def _unknown_path(exchange: Exchange) -> None:
+    exchange.respond(_NOT_FOUND)
+
+
+_NOT_FOUND = error_response(Code.NOT_FOUND, "Not Found")
+_METHOD_NOT_ALLOWED = error_response(
+    Code.UNIMPLEMENTED, "Method Not Allowed", status=405, extra=(("Allow", "POST"),)
+)

@@ -1,0 +1,99 @@
+"""The JSON text of a large message, a piece at a time.
+
+A run of whole fields of a serialized message is itself a message of that type (protobuf's encoding
+document, "Last One Wins"): it is cut between top-level fields, and each part converted on its own.
+Lists that go on in the next part are joined.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pykvd.gateway.codec import dump
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pykvd.gateway.codec import Codec
+
+
+class Pieces:
+    """Iterates over parts of the text that belongs to `serialized`.
+
+    A part comes of about `size` bytes of the message, or of one field if that is larger. The
+    fields must stand together, as all serializers and this server's own encoders write them.
+    """
+
+    def __init__(self, codec: Codec, serialized: bytes, size: int) -> None:
+        self._codec = codec
+        self._serialized = serialized
+        self._size = size
+        self._list = ""
+
+    def __iter__(self) -> Iterator[bytes]:
+        kind = self._codec.message_type
+        separator = b"{"
+        for start, stop in _runs(self._serialized, self._size):
+            value = self._codec.value(kind.FromString(self._serialized[start:stop]))
+            parts = []
+            for name, content in value.items():
+                parts.append(self._field(name, content, separator))
+                separator = b","
+            yield b"".join(parts)
+        end = b"]}" if self._list else b"}"
+        yield end if separator == b"," else b"{}"
+
+    def _field(self, name: str, content: object, separator: bytes) -> bytes:
+        if isinstance(content, list):
+            items = dump(content)[1:-1]
+            if name == self._list:
+                return b"," + items
+            opening = self._close() + separator + b'"' + name.encode() + b'":['
+            self._list = name
+            return opening + items
+        return self._close() + separator + b'"' + name.encode() + b'":' + dump(content)
+
+    def _close(self) -> bytes:
+        if self._list:
+            self._list = ""
+            return b"]"
+        return b""
+
+
+def _runs(data: bytes, size: int) -> Iterator[tuple[int, int]]:
+    """Cut between fields, as soon as `size` bytes are together."""
+    start = at = 0
+    while at < len(data):
+        at = _skip_field(data, at)
+        if at - start >= size:
+            yield start, at
+            start = at
+    if start < at:
+        yield start, at
+
+
+def _skip_field(data: bytes, at: int) -> int:
+    """Where the field that begins at `at` ends."""
+    tag, at = _read_varint(data, at)
+    match tag & 7:
+        case 0:
+            return _read_varint(data, at)[1]
+        case 1:
+            return at + 8
+        case 2:
+            length, at = _read_varint(data, at)
+            return at + length
+        case 5:
+            return at + 4
+    raise ValueError(f"wire type {tag & 7}")
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7

@@ -1,0 +1,148 @@
+"""Streams: JSON objects in the body, one line of JSON for each message of the service."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from operator import methodcaller
+from typing import TYPE_CHECKING, Final
+
+from pykvd.gateway.context import DEADLINE_TEXT, SUCCESS_HEADERS, CallContext
+from pykvd.gateway.errors import http_status, stream_error
+from pykvd.http import Response
+from pykvd.status import Code, RpcError
+from pykvd.transport.grpc import PREFIX_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pykvd.gateway.codec import Codec
+    from pykvd.http import Exchange
+    from pykvd.transport import StreamHandler, StreamReceiver
+
+STOPPED_TEXT: Final = "etcdserver: server stopped"
+INTERNAL_TEXT: Final = "internal error"
+
+_logger = logging.getLogger("pykvd.gateway")
+
+
+class GatewayStream(CallContext):
+    """A streaming call of any kind (see `transport.Stream`).
+
+    All requests are in the body, so the client's side is closed once they are read. The head of
+    the answer leaves with the first message: until then a failure still has a status of its own.
+    """
+
+    def __init__(self, exchange: Exchange, codec: Codec, requests: Iterable[bytes]) -> None:
+        super().__init__(exchange)
+        self._codec = codec
+        self._requests = deque(requests)
+        self._receiver: StreamReceiver | None = None
+        self._paused = False
+        self._feeding = False
+        self._half_closed = False
+        exchange.on_writable = self._writable
+        exchange.on_drain = self._drain
+
+    def run(self, handler: StreamHandler) -> None:
+        """Start the service's side and give it the requests."""
+        try:
+            self.start_clock()
+            self._receiver = handler(self)
+        except RpcError as error:
+            self.finish(error.code, error.message)
+        except Exception:
+            _logger.exception("handler of %s failed", self._exchange.head.path)
+            self.finish(Code.UNKNOWN, INTERNAL_TEXT)
+        self._feed()
+
+    @property
+    def buffered(self) -> int:
+        """As `Stream.buffered`."""
+        return self._exchange.buffered
+
+    @property
+    def congested(self) -> bool:
+        """As `Stream.congested`."""
+        return self._exchange.congested
+
+    def send_headers(self) -> None:
+        """Nothing: they leave with the first message."""
+
+    def send(self, message: bytes) -> None:
+        """As `Stream.send`."""
+        if not self.done:
+            self._exchange.begin(200, SUCCESS_HEADERS)
+            self._exchange.write(b'{"result":' + self._codec.text(message) + b"}\n")
+
+    def send_shared(self, framed: bytes) -> None:
+        """As `Stream.send_shared`."""
+        self.send(framed[PREFIX_BYTES:])
+
+    def finish(self, code: int = 0, message: str = "") -> None:
+        """As `Stream.finish`."""
+        if self.done:
+            return
+        self.settle()
+        exchange = self._exchange
+        error = stream_error(code, message) if code else b""
+        if exchange.started:
+            exchange.write(error)
+            exchange.end()
+        else:
+            exchange.respond(
+                Response(http_status(code), SUCCESS_HEADERS[: 1 if code else 2], error)
+            )
+
+    def pause_reading(self) -> None:
+        """As `Stream.pause_reading`."""
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        """As `Stream.resume_reading`."""
+        self._paused = False
+        self._feed()
+
+    def _feed(self) -> None:
+        if self._feeding:
+            return
+        self._feeding = True
+        while self._requests and not self._paused and not self.done:
+            request = self._requests.popleft()
+            self._tell(methodcaller("message_received", request))
+        self._feeding = False
+        if not self._requests and not self._half_closed and not self.done:
+            self._half_closed = True
+            self._tell(methodcaller("half_closed"))
+
+    def _tell(self, event: Callable[[StreamReceiver], None]) -> None:
+        """Tell the service something; what it raises is the stream's end."""
+        if self._receiver is None:
+            return
+        try:
+            event(self._receiver)
+        except RpcError as error:
+            self.finish(error.code, error.message)
+        except Exception:
+            _logger.exception("handler of %s failed", self._exchange.head.path)
+            self.finish(Code.UNKNOWN, INTERNAL_TEXT)
+
+    def _writable(self) -> None:
+        if not self.done:
+            self._tell(methodcaller("writable"))
+
+    def _drain(self) -> None:
+        """The server stops: the stream would not end by itself."""
+        if not self.done:
+            self.finish(Code.UNAVAILABLE, STOPPED_TEXT)
+            self.abandoned()
+
+    def expire(self) -> None:
+        """Answer that the client's time is over."""
+        self.finish(Code.DEADLINE_EXCEEDED, DEADLINE_TEXT)
+
+    def abandoned(self) -> None:
+        """Tell the service that nobody listens any more."""
+        if self._receiver is not None:
+            self._tell(methodcaller("closed"))
+            self._receiver = None
