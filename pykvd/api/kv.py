@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from time import perf_counter
 
 from pykvd.api.decode import decode
 from pykvd.api.tasks import CallTasks
@@ -70,7 +71,10 @@ class KVService:
         return self._read(request)
 
     def _read(self, request: rpc.RangeRequest) -> bytes:
-        return encode_range(self._header(self._store.revision), self._range(request))
+        started = perf_counter()
+        response = encode_range(self._header(self._store.revision), self._range(request))
+        self._node.meter.ranged(request, perf_counter() - started, len(response))
+        return response
 
     def _is_long(self, request: rpc.RangeRequest) -> bool:
         if request.count_only or request.sort_order == rpc.RangeRequest.DESCEND:
@@ -83,6 +87,7 @@ class KVService:
         """Answer a long Range at one revision without holding up the loop."""
         if not local:
             await self._node.read_barrier()
+        started = perf_counter()
         revision = self._pin(request)
         header = self._header(self._store.revision)
         result = RangeResult([], False, self._count(request, revision))
@@ -96,7 +101,10 @@ class KVService:
                 break
             await asyncio.sleep(0)
         result.more = key is not None
-        call.reply(encode_range(header, result))
+        response = encode_range(header, result)
+        self._store.ranges += 1
+        self._node.meter.ranged(request, perf_counter() - started, len(response))
+        call.reply(response)
 
     def _pin(self, request: rpc.RangeRequest) -> int:
         """The revision that a Range in several steps is answered at."""

@@ -74,6 +74,8 @@ class Store:
         self._events: list[Event] = []
         #: Operations on keys since the start, those of transactions included.
         self.ranges = self.puts = self.deletes = 0
+        #: Records that compactions removed.
+        self.compacted_records = 0
 
     def load(self) -> None:
         """Fill the index from the backend's committed records, whatever it held before."""
@@ -302,7 +304,9 @@ class Store:
         """Remove what the last compaction left behind; yields after every `batch` keys."""
         revision = self.compact_revision
         for position, key in enumerate(list(self.index.past), 1):
-            self.backend.remove(self.index.compact_key(key, revision))
+            removed = self.index.compact_key(key, revision)
+            self.compacted_records += len(removed)
+            self.backend.remove(removed)
             if position % batch == 0:
                 yield
         self.index.forget_sorted_past()

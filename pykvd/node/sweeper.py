@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+from pykvd.histogram import Histogram, exponential
 from pykvd.logs import get_logger
 from pykvd.mvcc.store import Store
 from pykvd.node.committer import Committer
@@ -25,6 +26,16 @@ class Sweeper:
         self._batch = batch
         self._pause = pause
         self._task: asyncio.Task[None] | None = None
+        #: How long one batch held up the loop, and how long whole sweeps took; in milliseconds.
+        self.batch_milliseconds = Histogram(exponential(1, 2, 13))
+        self.milliseconds = Histogram(exponential(100, 2, 14))
+        #: When a sweep was finished last, in seconds since the epoch.
+        self.finished_at = 0.0
+
+    @property
+    def sweeping(self) -> bool:
+        """Whether records of the latest compaction are still to be removed."""
+        return self._task is not None
 
     def start(self) -> None:
         """Sweep for the store's latest compaction."""
@@ -40,11 +51,16 @@ class Sweeper:
     async def _sweep(self) -> None:
         started = time.monotonic()
         revision = self._store.compact_revision
+        resumed = time.monotonic()
         for _ in self._store.sweep(self._batch):
+            self.batch_milliseconds.observe((time.monotonic() - resumed) * 1000)
             await asyncio.sleep(self._pause)
             if self._store.backend.uncommitted_bytes > PENDING_BYTES_MAX:
                 await self._committer.flush()
+            resumed = time.monotonic()
         self._task = None
+        self.milliseconds.observe((time.monotonic() - started) * 1000)
+        self.finished_at = time.time()
         _log.info(
             "finished scheduled compaction",
             compact_revision=revision,
