@@ -52,6 +52,7 @@ class Http2Protocol(asyncio.Protocol):
         )
         _set_socket_options(transport.get_extra_info("socket"), limits.keepalive_timeout)
         self._connection = server.make_connection(self, _describe_peer(transport))
+        self._connection.common_name = transport.get_extra_info("common_name", "")
         if not server.admit(self):
             self._transport.abort()
 

@@ -71,7 +71,12 @@ class Limits:
     ping_strikes: int = 2
     """Pings that may come too early; the next one ends the connection (as grpc-go)."""
 
+    max_handshakes: int = 1_000
+    """TLS handshakes under way, over all clients; of more, the oldest is dropped."""
+
     # Time.
+    handshake_timeout: float = 10.0
+    """From the connection's start to the end of the TLS handshake and of all checks."""
     preface_timeout: float = 10.0
     """From the connection's start to the complete client preface and SETTINGS."""
     keepalive_min_time: float = 5.0

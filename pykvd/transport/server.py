@@ -12,6 +12,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from pykvd.tls import Acceptor, Handshakes
 from pykvd.transport.connection import ServerConnection
 from pykvd.transport.deadlines import DeadlineWheel
 from pykvd.transport.dispatch import Dispatcher
@@ -22,6 +23,7 @@ from pykvd.transport.statistics import Counters, Statistics
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pykvd.tls import TlsServer
     from pykvd.transport.service import Http1, StreamHandler, UnaryHandler
 
 BACKLOG = 1024
@@ -58,6 +60,7 @@ class Server:
         self.time: Callable[[], float]
         self._listeners: list[asyncio.Server] = []
         self._unix_paths: list[str] = []
+        self._handshakes = Handshakes(self.limits.max_handshakes, self.limits.handshake_timeout)
         # A dict as ordered set: what is iterated must not depend on addresses in memory.
         self._protocols: dict[Http2Protocol, None] = {}
         self._dirty: list[Http2Protocol] = []
@@ -69,9 +72,17 @@ class Server:
     # Listening.
 
     async def listen_tcp(
-        self, host: str, port: int, *, reuse_port: bool = False, reuse_address: bool = False
+        self,
+        host: str,
+        port: int,
+        *,
+        reuse_port: bool = False,
+        reuse_address: bool = False,
+        tls: TlsServer | None = None,
     ) -> tuple[str, int]:
         """Accept connections on a TCP address; returns the bound address (port 0 picks a free one).
+
+        With `tls` none of them is plain.
 
         Raises:
             OSError: the address cannot be bound.
@@ -79,7 +90,7 @@ class Server:
         """
         self._start()
         listener = await self._loop.create_server(
-            self._make_protocol,
+            self._factory(tls),
             host,
             port,
             reuse_port=reuse_port or None,
@@ -91,7 +102,7 @@ class Server:
         address = listener.sockets[0].getsockname()
         return address[0], address[1]
 
-    async def listen_unix(self, path: str) -> None:
+    async def listen_unix(self, path: str, *, tls: TlsServer | None = None) -> None:
         """Accept connections on a unix socket; a socket left there by a dead process is replaced.
 
         Raises:
@@ -102,7 +113,7 @@ class Server:
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISSOCK(os.stat(path).st_mode):
                 os.unlink(path)
-        listener = await self._loop.create_unix_server(self._make_protocol, path, backlog=BACKLOG)
+        listener = await self._loop.create_unix_server(self._factory(tls), path, backlog=BACKLOG)
         self._listeners.append(listener)
         self._unix_paths.append(path)
 
@@ -113,6 +124,11 @@ class Server:
             self._empty = asyncio.Event()
             self._empty.set()
             self._tick()
+
+    def _factory(self, tls: TlsServer | None) -> Callable[[], asyncio.Protocol]:
+        if tls is None:
+            return self._make_protocol
+        return Acceptor(tls, self._make_protocol, self._handshakes).make
 
     def _make_protocol(self) -> Http2Protocol:
         return Http2Protocol(self)
@@ -140,6 +156,7 @@ class Server:
             protocol.cut()
         if self._empty is not None:
             await self._empty.wait()
+            await self._handshakes.wait_closed()
         for timer in (self._deadline_timer, self._tick_timer):
             if timer is not None:
                 timer.cancel()
@@ -149,6 +166,7 @@ class Server:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+        self._handshakes.close()
         for path in self._unix_paths:
             with contextlib.suppress(OSError):
                 os.unlink(path)
