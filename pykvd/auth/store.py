@@ -5,12 +5,14 @@ refusal raises RpcError with etcd's code and text and has changed nothing. `save
 keeps entries in the store's small tables.
 """
 
+from base64 import b64decode
+from binascii import Error as Base64Error
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 
 from pykvd.auth.identity import Identity
 from pykvd.auth.intervals import EVERYTHING, IntervalSet, is_valid
-from pykvd.errors import Code, Failure
+from pykvd.errors import Code, Failure, RpcError
 from pykvd.pb.auth_pb2 import Permission, Role, User
 
 ROOT = "root"
@@ -156,13 +158,13 @@ class AuthStore:
         self.users[user.name.decode()] = user
         self._save(USER_TABLE, user.name, user.SerializeToString(deterministic=True))
 
-    def add_user(self, name: str, password: bytes, *, no_password: bool) -> None:
-        """Add a user without roles; `password` is its hash."""
+    def add_user(self, name: str, hashed: str, *, no_password: bool) -> None:
+        """Add a user without roles; `hashed` is the password's hash in base64."""
         if not name:
             raise Failure.USER_EMPTY.error()
         if name in self.users:
             raise Failure.USER_EXISTS.error()
-        user = User(name=name.encode(), password=b"" if no_password else password)
+        user = User(name=name.encode(), password=b"" if no_password else _hash_of(hashed))
         user.options.no_password = no_password
         self._put_user(user)
         self._changed()
@@ -176,10 +178,10 @@ class AuthStore:
         self._save(USER_TABLE, user.name, None)
         self._changed()
 
-    def change_password(self, name: str, password: bytes) -> None:
-        """Replace a user's hash; one without password keeps none."""
+    def change_password(self, name: str, hashed: str) -> None:
+        """Replace a user's hash (base64); one without password keeps none."""
         user = self.user(name)
-        user.password = b"" if user.options.no_password else password
+        user.password = b"" if user.options.no_password else _hash_of(hashed)
         self._put_user(user)
         self._changed()
 
@@ -270,3 +272,10 @@ class AuthStore:
         role.keyPermission.extend(kept)
         self._put_role(role)
         self._changed()
+
+
+def _hash_of(text: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except (Base64Error, ValueError):
+        raise RpcError(*NO_PASSWORD) from None

@@ -9,6 +9,9 @@ from struct import Struct
 
 from google.protobuf.message import Message
 
+from pykvd.auth.identity import Identity
+from pykvd.auth.store import AuthStore
+from pykvd.auth.tokens import DEFAULT_TTL, SimpleTokens, Tokens
 from pykvd.cluster.membership import Member, MemberChange, Membership
 from pykvd.errors import Failure
 from pykvd.lease.lessor import MAX_TTL, Lessor
@@ -17,11 +20,15 @@ from pykvd.mvcc.record import varint
 from pykvd.mvcc.store import Event, Store
 from pykvd.mvcc.timeline import TABLE, Timeline
 from pykvd.node import txn
+from pykvd.node.auth_commands import AuthCommands
 from pykvd.node.commands import Command
 from pykvd.node.header import HeaderEncoder
+from pykvd.node.permissions import Permissions
 from pykvd.node.validate import puts_of
 from pykvd.node.writes import Writer
 from pykvd.pb import rpc_pb2 as rpc
+
+Handler = Callable[..., bytes]
 
 _LEASE = Struct(">qq")
 _ID = Struct(">q")
@@ -43,11 +50,16 @@ class Applier:
         min_lease_ttl: int,
         max_learners: int = 1,
         clock: Callable[[], float],
+        tokens: Tokens | None = None,
     ) -> None:
         self.store = store
         self.lessor = Lessor()
         self.alarms: set[tuple[int, int]] = set()
         self.membership = Membership(max_learners)
+        self.auth = AuthStore(store.backend.set)
+        self.tokens: Tokens = tokens or SimpleTokens(DEFAULT_TTL, clock)
+        self.permissions = permissions = Permissions(self.auth, self.lessor)
+        self.auth_commands = AuthCommands(self.auth, self.tokens)
         self.timeline = Timeline()
         self.header = header
         self.notify: Callable[[int, list[Event]], None] = lambda _revision, _events: None
@@ -55,8 +67,7 @@ class Applier:
         self._clock = clock
         self._min_lease_ttl = min_lease_ttl
         self._writer = Writer(store, self.lessor)
-        self._space_exceeded = False
-        self._corrupt = False
+        self._alarmed = self._space_exceeded = self._corrupt = False
         self._handlers: dict[Command, Callable[..., bytes]] = {
             Command.PUT: self._put,
             Command.DELETE_RANGE: self._delete_range,
@@ -67,6 +78,12 @@ class Applier:
             Command.LEASE_CHECKPOINT: self._lease_checkpoint,
             Command.ALARM: self._alarm,
             Command.PUBLISH: self._publish,
+        }
+        self._checks: dict[Command, Callable[..., None]] = {
+            Command.PUT: permissions.check_put,
+            Command.DELETE_RANGE: permissions.check_delete,
+            Command.TXN: permissions.check_txn,
+            Command.LEASE_REVOKE: permissions.check_revoke,
         }
 
     def load(self) -> None:
@@ -84,6 +101,7 @@ class Applier:
         for key, _ in backend.table("alarm"):
             self.alarms.add(_ALARM.unpack(key))
         self._alarms_changed()
+        self.auth.load(backend.table)
         self.timeline.load(backend.table(TABLE))
         for _, value in backend.table("member"):
             member = Member.decode(value)
@@ -92,11 +110,33 @@ class Applier:
             int.from_bytes(key, "big") for key, _ in backend.table("removed")
         }
 
-    def apply(self, command: Command, request: Message) -> bytes:
-        """Run one command; returns the serialized response. Raises RpcError."""
+    def wrap(self, wrapper: Callable[[Command, Handler], Handler]) -> None:
+        """Have every command run through what `wrapper` makes of its handler."""
+        self._handlers = {each: wrapper(each, run) for each, run in self._handlers.items()}
+
+    def apply(self, command: Command, request: Message, caller: Identity | None = None) -> bytes:
+        """Run one command for `caller`; returns the serialized response. Raises RpcError."""
+        handler = self._handlers.get(command)
+        if handler is None:
+            body = self.auth_commands.apply(command, request, caller)
+            return self.header(self.store.revision) + body
+        if self._alarmed:
+            self._check_alarms(command, request)
+        if self.auth.enabled and command in self._checks:
+            self._checks[command](caller, request)
+        return handler(request)
+
+    def _check_alarms(self, command: Command, request: Message) -> None:
+        """Raise for what may not be done under an alarm; that comes before any right."""
         if self._corrupt and command not in (Command.ALARM, Command.PUBLISH):
             raise Failure.CORRUPT.error()
-        return self._handlers[command](request)
+        if not self._space_exceeded:
+            return
+        grows = command in (Command.PUT, Command.LEASE_GRANT)
+        if isinstance(request, rpc.TxnRequest):
+            grows = bool(puts_of((*request.success, *request.failure)))
+        if grows:
+            raise Failure.NO_SPACE.error()
 
     def _end(self) -> None:
         events = self.store.end()
@@ -116,8 +156,6 @@ class Applier:
     # Keys
 
     def _put(self, request: rpc.PutRequest) -> bytes:
-        if self._space_exceeded:
-            raise Failure.NO_SPACE.error()
         self._writer.check_put(request)
         self.store.begin()
         previous = self._writer.put(request)
@@ -131,8 +169,6 @@ class Applier:
         return self.header(self.store.revision) + body
 
     def _txn(self, request: rpc.TxnRequest) -> bytes:
-        if self._space_exceeded and puts_of((*request.success, *request.failure)):
-            raise Failure.NO_SPACE.error()
         planned = txn.plan(self.store, request)
         txn.check_plan(self.store, planned, self._writer)
         self.store.begin()
@@ -160,8 +196,6 @@ class Applier:
     # Leases
 
     def _lease_grant(self, request: rpc.LeaseGrantRequest) -> bytes:
-        if self._space_exceeded:
-            raise Failure.NO_SPACE.error()
         if request.TTL > MAX_TTL:
             raise Failure.LEASE_TTL_TOO_LARGE.error()
         if request.ID in self.lessor.leases:
@@ -221,6 +255,7 @@ class Applier:
         kinds = {kind for _, kind in self.alarms}
         self._space_exceeded = rpc.NOSPACE in kinds
         self._corrupt = rpc.CORRUPT in kinds
+        self._alarmed = self._space_exceeded or self._corrupt
 
     def _publish(self, request: rpc.Member) -> bytes:
         member = self.membership.members.get(request.ID)

@@ -6,8 +6,9 @@ A raft entry carries a batch: everything that was proposed in one turn of the ev
     sequence   u64   number of the batch at that member, so that it finds its waiting callers
     time       u64   nanoseconds since the epoch, by the proposer's clock
     then per command:
-    kind       u8    one of `Command`
-    length     u32   bytes of the request
+    kind       u8    one of `Command`; 0x80 more when it is signed
+    length     u32   bytes of what follows
+    identity         only when signed, that is while auth is on: who asks (`Identity.encode`)
     request          the serialized protobuf message, as the client sent it where possible
 """
 
@@ -18,6 +19,7 @@ from typing import NamedTuple
 
 from google.protobuf.message import Message
 
+from pykvd.auth.identity import Identity
 from pykvd.pb import rpc_pb2 as rpc
 
 _BATCH = Struct("<QQQ")
@@ -36,6 +38,22 @@ class Command(IntEnum):
     LEASE_CHECKPOINT = 7
     ALARM = 8
     PUBLISH = 9
+    AUTHENTICATE = 10
+    AUTH_ENABLE = 11
+    AUTH_DISABLE = 12
+    USER_ADD = 13
+    USER_DELETE = 14
+    USER_CHANGE_PASSWORD = 15
+    USER_GRANT_ROLE = 16
+    USER_REVOKE_ROLE = 17
+    ROLE_ADD = 18
+    ROLE_DELETE = 19
+    ROLE_GRANT_PERMISSION = 20
+    ROLE_REVOKE_PERMISSION = 21
+
+
+#: Added to the kind of a command that carries who asks for it.
+_SIGNED = 0x80
 
 
 REQUEST_TYPES: dict[Command, type[Message]] = {
@@ -48,6 +66,18 @@ REQUEST_TYPES: dict[Command, type[Message]] = {
     Command.LEASE_CHECKPOINT: rpc.LeaseCheckpointRequest,
     Command.ALARM: rpc.AlarmRequest,
     Command.PUBLISH: rpc.Member,
+    Command.AUTHENTICATE: rpc.InternalAuthenticateRequest,
+    Command.AUTH_ENABLE: rpc.AuthEnableRequest,
+    Command.AUTH_DISABLE: rpc.AuthDisableRequest,
+    Command.USER_ADD: rpc.AuthUserAddRequest,
+    Command.USER_DELETE: rpc.AuthUserDeleteRequest,
+    Command.USER_CHANGE_PASSWORD: rpc.AuthUserChangePasswordRequest,
+    Command.USER_GRANT_ROLE: rpc.AuthUserGrantRoleRequest,
+    Command.USER_REVOKE_ROLE: rpc.AuthUserRevokeRoleRequest,
+    Command.ROLE_ADD: rpc.AuthRoleAddRequest,
+    Command.ROLE_DELETE: rpc.AuthRoleDeleteRequest,
+    Command.ROLE_GRANT_PERMISSION: rpc.AuthRoleGrantPermissionRequest,
+    Command.ROLE_REVOKE_PERMISSION: rpc.AuthRoleRevokePermissionRequest,
 }
 
 
@@ -56,6 +86,13 @@ class BatchId(NamedTuple):
 
     origin: int
     sequence: int
+
+
+def sign(command: int, payload: bytes, caller: Identity | None) -> tuple[int, bytes]:
+    """Kind and content of a command in the log, with who asks for it, if that is known."""
+    if caller is None:
+        return command, payload
+    return command | _SIGNED, caller.encode() + payload
 
 
 def encode_batch(batch: BatchId, time_ns: int, commands: Iterable[tuple[int, bytes]]) -> bytes:
@@ -74,12 +111,16 @@ def decode_batch_head(data: bytes) -> tuple[BatchId, int]:
     return BatchId(origin, sequence), time_ns
 
 
-def decode_commands(data: bytes) -> Iterator[tuple[Command, Message]]:
-    """The commands of an entry, parsed."""
+def decode_commands(data: bytes) -> Iterator[tuple[Command, Message, Identity | None]]:
+    """The commands of an entry, parsed, each with who asks for it."""
     offset = _BATCH.size
     while offset < len(data):
         kind, length = _COMMAND.unpack_from(data, offset)
         offset += _COMMAND.size
-        command = Command(kind)
-        yield command, REQUEST_TYPES[command].FromString(data[offset : offset + length])
-        offset += length
+        end = offset + length
+        command = Command(kind & ~_SIGNED)
+        caller: Identity | None = None
+        if kind & _SIGNED:
+            caller, offset = Identity.decode(data, offset)
+        yield command, REQUEST_TYPES[command].FromString(data[offset:end]), caller
+        offset = end

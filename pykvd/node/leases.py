@@ -5,6 +5,7 @@ from typing import Protocol
 
 from google.protobuf.message import Message
 
+from pykvd.auth.identity import ITSELF, Identity
 from pykvd.errors import Code
 from pykvd.lease.lessor import Lessor
 from pykvd.node.commands import Command
@@ -30,6 +31,7 @@ class Propose(Protocol):
         responder: Responder,
         *,
         as_leader: bool,
+        caller: Identity | None = None,
     ) -> None:
         """Have a command replicated and applied."""
 
@@ -54,7 +56,9 @@ class LeaseKeeper:
             request = rpc.LeaseRevokeRequest(ID=lease_id)
             payload = request.SerializeToString()
             expiry = _Expiry(self, lease_id)
-            self._propose(Command.LEASE_REVOKE, payload, request, expiry, as_leader=True)
+            self._propose(
+                Command.LEASE_REVOKE, payload, request, expiry, as_leader=True, caller=ITSELF
+            )
 
     def retry(self, lease_id: int) -> None:
         """Expire a lease again later: its revoke was not applied."""

@@ -21,18 +21,23 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
+from pykvd.auth.identity import Identity
+from pykvd.auth.tokens import Tokens
 from pykvd.cluster.membership import Action, Member, MemberChange
 from pykvd.errors import Code, Failure, RpcError
 from pykvd.logs import get_logger
 from pykvd.node.apply import Applier
+from pykvd.node.audit import Audit
 from pykvd.node.commands import BatchId, Command, decode_batch_head, decode_commands
 from pykvd.node.committer import Committer
 from pykvd.node.driver import LogWriter, RaftDriver
 from pykvd.node.header import HeaderEncoder
 from pykvd.node.leases import CHECKPOINT_INTERVAL, EXPIRY_INTERVAL, LeaseKeeper
+from pykvd.node.meter import Meter
 from pykvd.node.network import Network
-from pykvd.node.proposals import Proposals
+from pykvd.node.proposals import Proposal, Proposals
 from pykvd.node.reads import ReadQueue
 from pykvd.node.reconfigurer import Reconfigurer
 from pykvd.node.responder import FutureResponder, Responder
@@ -61,6 +66,8 @@ from pykvd.watch.hub import Hub
 UNCOMMITTED_BYTES_MAX = 256 << 20
 #: Bytes beside the request that etcd counts against --max-request-bytes.
 ENVELOPE_BYTES = 18
+#: Bytes that etcd counts for who asks, beside the name.
+SIGNATURE_BYTES = 4
 #: Added to --max-request-bytes where etcd bounds gRPC messages and watch fragments.
 GRPC_OVERHEAD_BYTES = 512 * 1024
 
@@ -85,6 +92,9 @@ class NodeConfig:
     compaction_pause: float
     max_learners: int
     strict_reconfig: bool
+    #: What takes longer is logged: one apply, and a request from its arrival to its answer.
+    slow_apply: float = 0.1
+    slow_request: float = 0.3
 
     @property
     def request_timeout(self) -> float:
@@ -114,12 +124,15 @@ class Node:
         on_failure: Callable[[BaseException], None],
         on_removed: Callable[[], None] = lambda: None,
         log_writer: Callable[[Wal, Callable[[BaseException], None]], LogWriter] = WalWriter,
+        tokens: Tokens | None = None,
     ) -> None:
         self.config = config
         self.member_id = storage.identity.member_id
         self.cluster_id = storage.identity.cluster_id
         self.leader = 0
         self._leads_from = 0
+        #: Times that this member saw a leader come.
+        self.leader_changes = 0
         #: Whether this member only listens.
         self.is_learner = False
         self.store = storage.store
@@ -135,8 +148,17 @@ class Node:
             min_lease_ttl=config.min_lease_ttl,
             max_learners=config.max_learners,
             clock=self._loop.time,
+            tokens=tokens,
         )
         self.applier.load()
+        self.auth = self.applier.auth
+        self.audit = Audit(self._loop.time)
+        self.meter = Meter(
+            apply_limit=config.slow_apply,
+            request_limit=config.slow_request,
+            clock=self._loop.time,
+        )
+        self.applier.wrap(self.meter.timed)
         self.lessor = self.applier.lessor
         self.membership = self.applier.membership
         self.hub = Hub(
@@ -309,6 +331,26 @@ class Node:
     # Reads
 
     @property
+    def reads(self) -> ReadQueue:
+        """The linearizable reads on their way."""
+        return self._reads
+
+    @property
+    def proposals(self) -> Proposals:
+        """The commands on their way."""
+        return self._proposals
+
+    @property
+    def log(self) -> LogWriter:
+        """The write-ahead log's writer."""
+        return self._log
+
+    @property
+    def keeper(self) -> LeaseKeeper:
+        """The leader's duties for leases."""
+        return self._keeper
+
+    @property
     def is_leader(self) -> bool:
         """Whether this member leads."""
         return self.leader == self.member_id
@@ -341,9 +383,10 @@ class Node:
 
     # Proposals
 
-    def check_size(self, payload: bytes) -> None:
+    def check_size(self, payload: bytes, caller: Identity | None = None) -> None:
         """Raise when a request is too large for the log, or there is too much to do already."""
-        if len(payload) + ENVELOPE_BYTES > self.config.max_request_bytes:
+        envelope = ENVELOPE_BYTES + len(caller.user) + SIGNATURE_BYTES if caller else ENVELOPE_BYTES
+        if len(payload) + envelope > self.config.max_request_bytes:
             raise Failure.REQUEST_TOO_LARGE.error()
         if self.store.backend.uncommitted_bytes > UNCOMMITTED_BYTES_MAX:
             raise Failure.TOO_MANY_REQUESTS.error()
@@ -474,6 +517,7 @@ class Node:
         """Only the leader keeps the clocks of leases."""
         before, self.leader = self.leader, state.leader
         if before != self.leader:
+            self.leader_changes += bool(self.leader)
             self._proposals.leader_changed()
         if before in self.membership.removed and before != self.member_id:
             # It led until the others knew of its removal (thesis 4.2.2).
@@ -508,6 +552,7 @@ class Node:
             if entry.kind is EntryKind.CONF_CHANGE:
                 self._apply_change(ConfChange.decode(entry.data))
             elif entry.data:
+                self.applier.auth_commands.index = entry.index
                 before = self.store.revision
                 batch, time_ns = decode_batch_head(entry.data)
                 self._apply_batch(batch, entry.data)
@@ -517,22 +562,43 @@ class Node:
         self.committer.applied(entries[-1].index, entries[-1].term)
 
     def _apply_batch(self, batch: BatchId, data: bytes) -> None:
-        mine = self._proposals.take(batch)
-        apply = self.applier.apply
-        if mine is None:
-            for command, request in decode_commands(data):
-                try:
-                    apply(command, request)
-                except RpcError as error:
-                    _log.debug("refused while applying", error=str(error))
-            return
-        for proposal in mine:
+        flight = self._proposals.take(batch)
+        started = perf_counter()
+        if flight is None:
+            count, failed = self._apply_unasked(data)
+        else:
+            count, failed = len(flight.proposals), self._apply_and_answer(flight.proposals)
+        self.meter.batch_applied(count, failed, perf_counter() - started, flight)
+
+    def _apply_unasked(self, data: bytes) -> tuple[int, int]:
+        """Apply a batch that nobody here waits for; counts commands, and Puts that failed."""
+        count = failed = 0
+        for command, request, caller in decode_commands(data):
+            count += 1
             try:
-                response = apply(proposal.command, proposal.request)
+                self.applier.apply(command, request, caller)
             except RpcError as error:
-                proposal.responder.fail(error.code, error.message)
+                failed += command is Command.PUT
+                _log.debug("refused while applying", error=str(error))
+        return count, failed
+
+    def _apply_and_answer(self, proposals: Sequence[Proposal]) -> int:
+        """Apply a batch and answer its callers; counts the Puts that failed."""
+        apply, failed = self.applier.apply, 0
+        for proposal in proposals:
+            try:
+                response = apply(proposal.command, proposal.request, proposal.caller)
+            except RpcError as error:
+                failed += proposal.command is Command.PUT
+                self._refuse(proposal, error)
             else:
                 proposal.responder.reply(response)
+        return failed
+
+    def _refuse(self, proposal: Proposal, error: RpcError) -> None:
+        peer = getattr(proposal.responder, "peer", "")
+        self.audit.refused(proposal.command.name.lower(), proposal.caller, peer, error)
+        proposal.responder.fail(error.code, error.message)
 
     def _apply_change(self, raft_change: ConfChange) -> None:
         state, change = self._reconfigurer.apply(raft_change)

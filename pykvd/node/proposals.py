@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from google.protobuf.message import Message
 
+from pykvd.auth.identity import Identity
 from pykvd.errors import Code, Failure
-from pykvd.node.commands import BatchId, Command, encode_batch
+from pykvd.node.commands import BatchId, Command, encode_batch, sign
 from pykvd.node.driver import RaftDriver
 from pykvd.node.responder import FutureResponder, Responder
 from pykvd.raft import NONE, ProposalDropped
@@ -27,6 +28,17 @@ class Proposal(NamedTuple):
     request: Message
     responder: Responder
     as_leader: bool = False
+    caller: Identity | None = None
+
+
+class Flight(NamedTuple):
+    """A batch on its way; the times are on the loop's clock."""
+
+    begun: float
+    """When its first command was proposed."""
+    sent: float
+    """When Raft was given the batch."""
+    proposals: list[Proposal]
 
 
 class Proposals:
@@ -45,8 +57,15 @@ class Proposals:
         self._flush_armed = False
         #: Batches up to this one do not hold up new ones any more.
         self._settled = self._sequence
-        self._waiting: dict[int, tuple[float, list[Proposal]]] = {}
+        self._waiting: dict[int, Flight] = {}
         self._stopped = False
+        #: Proposals that were answered with a failure before they were applied.
+        self.failed = 0
+
+    @property
+    def pending(self) -> int:
+        """Proposals that wait to be applied."""
+        return len(self._batch) + sum(len(each.proposals) for each in self._waiting.values())
 
     def deadline(self) -> float:
         """When what begins now has to be done, on the loop's clock."""
@@ -60,23 +79,27 @@ class Proposals:
         responder: Responder,
         *,
         as_leader: bool = False,
+        caller: Identity | None = None,
     ) -> None:
         """Have a command replicated and applied; the responder is told the outcome.
 
-        With `as_leader` it fails if this member ceases to lead before the log has it.
+        With `as_leader` it fails if this member ceases to lead before the log has it. Rights are
+        those of `caller` when it is applied.
         """
         if self._stopped:
             raise Failure.STOPPED.error()
         if not self._batch:
             self._batch_deadline = self.deadline()
-        self._batch.append(Proposal(command, payload, request, responder, as_leader))
+        self._batch.append(Proposal(command, payload, request, responder, as_leader, caller))
         if not self._flush_armed:
             self.arm()
 
-    async def execute(self, command: Command, request: Message) -> bytes:
+    async def execute(
+        self, command: Command, request: Message, caller: Identity | None = None
+    ) -> bytes:
         """Propose and wait; returns the serialized response. Raises RpcError."""
         responder = FutureResponder()
-        self.propose(command, request.SerializeToString(), request, responder)
+        self.propose(command, request.SerializeToString(), request, responder, caller=caller)
         return await responder.future
 
     def arm(self) -> None:
@@ -93,7 +116,7 @@ class Proposals:
             return
         batch, self._batch = _split(self._batch)
         self._sequence += 1
-        commands = [(proposal.command, proposal.payload) for proposal in batch]
+        commands = [sign(each.command, each.payload, each.caller) for each in batch]
         data = encode_batch(BatchId(self._member_id, self._sequence), time.time_ns(), commands)
         try:
             self._raft.propose(data)
@@ -101,27 +124,29 @@ class Proposals:
             self._sequence -= 1
             self._batch = batch + self._batch
             return
-        self._waiting[self._sequence] = (self.deadline(), batch)
+        begun = self._batch_deadline - self._timeout
+        self._waiting[self._sequence] = Flight(begun, self._loop.time(), batch)
         self._driver.process()
 
-    def take(self, batch: BatchId) -> list[Proposal] | None:
+    def take(self, batch: BatchId) -> Flight | None:
         """The proposals of a batch that is being applied, if they are ours and still wait."""
         if batch.origin != self._member_id:
             return None
         # Batches before this one are applied too, or lost on their way to the leader.
         self._settled = max(self._settled, batch.sequence)
-        found = self._waiting.pop(batch.sequence, None)
-        return found[1] if found else None
+        return self._waiting.pop(batch.sequence, None)
 
     def tick(self, now: float) -> None:
         """Answer those whose time is over; try again to propose the others."""
-        late = [number for number, (deadline, _) in self._waiting.items() if deadline < now]
+        sent_before = now - self._timeout
+        late = [number for number, each in self._waiting.items() if each.sent < sent_before]
         for number in late:
             self._settled = max(self._settled, number)
-            _fail(self._waiting.pop(number)[1], Failure.TIMEOUT.code, Failure.TIMEOUT.text)
+            self._fail(self._waiting.pop(number).proposals, Failure.TIMEOUT)
         self._flush()
         if self._batch and self._batch_deadline < now:
             # Never proposed, for want of a leader: etcd reports its own deadline then.
+            self.failed += len(self._batch)
             _fail(self._batch, Code.DEADLINE_EXCEEDED, "context deadline exceeded")
             self._batch = []
 
@@ -134,23 +159,27 @@ class Proposals:
         """A snapshot stands for entries now; which of ours are among them, nobody will say."""
         waiting, self._waiting = self._waiting, {}
         self._settled = self._sequence
-        for _, batch in waiting.values():
-            _fail(batch, Failure.TIMEOUT.code, Failure.TIMEOUT.text)
+        for flight in waiting.values():
+            self._fail(flight.proposals, Failure.TIMEOUT)
         self.arm()
 
     def drop_duties(self) -> None:
         """Forget what only a leader may ask for: the next one judges anew, on its own clock."""
         duties = [proposal for proposal in self._batch if proposal.as_leader]
         self._batch = [proposal for proposal in self._batch if not proposal.as_leader]
-        _fail(duties, Failure.NOT_LEADER.code, Failure.NOT_LEADER.text)
+        self._fail(duties, Failure.NOT_LEADER)
 
     def stop(self) -> None:
         """Fail everything that waits, and take nothing more."""
         self._stopped = True
-        waiting = [each for _, batch in self._waiting.values() for each in batch]
+        waiting = [each for flight in self._waiting.values() for each in flight.proposals]
         waiting += self._batch
         self._waiting, self._batch = {}, []
-        _fail(waiting, Failure.STOPPED.code, Failure.STOPPED.text)
+        self._fail(waiting, Failure.STOPPED)
+
+    def _fail(self, proposals: Sequence[Proposal], failure: Failure) -> None:
+        self.failed += len(proposals)
+        _fail(proposals, failure.code, failure.text)
 
 
 def _split(proposals: list[Proposal]) -> tuple[list[Proposal], list[Proposal]]:

@@ -630,6 +630,16 @@ class AuthenticateRequest(_message.Message):
     password: str
     def __init__(self, name: _Optional[str] = ..., password: _Optional[str] = ...) -> None: ...
 
+class InternalAuthenticateRequest(_message.Message):
+    __slots__ = ("name", "password", "simple_token")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PASSWORD_FIELD_NUMBER: _ClassVar[int]
+    SIMPLE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    password: str
+    simple_token: str
+    def __init__(self, name: _Optional[str] = ..., password: _Optional[str] = ..., simple_token: _Optional[str] = ...) -> None: ...
+
 class AuthUserAddRequest(_message.Message):
     __slots__ = ("name", "password", "options", "hashedPassword")
     NAME_FIELD_NUMBER: _ClassVar[int]

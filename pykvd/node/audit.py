@@ -1,0 +1,60 @@
+"""The audit log: who changed users, roles or auth itself, and who was refused what.
+
+Lines of the logger `audit`, on the member that the client talked to. Names, keys' owners and kinds
+of requests are told; passwords, hashes, tokens and keys never are.
+"""
+
+from collections.abc import Callable
+
+from pykvd.auth.identity import Identity
+from pykvd.errors import Failure, RpcError
+from pykvd.logs import get_logger
+
+#: Refusals written in one second; those beyond are counted.
+DENIALS_PER_SECOND = 50
+_DENIALS = frozenset(
+    failure.text
+    for failure in (
+        Failure.PERMISSION_DENIED,
+        Failure.INVALID_TOKEN,
+        Failure.USER_EMPTY,
+        Failure.AUTH_FAILED,
+        Failure.AUTH_OLD_REVISION,
+    )
+)
+
+_log = get_logger("audit")
+
+
+class Audit:
+    """Writes the audit log; `clock` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._second = -1
+        self._written = 0
+
+    def changed(self, action: str, caller: Identity | None, peer: str, **fields: object) -> None:
+        """Users, roles or auth were changed."""
+        _log.info("auth changed", action=action, user=_name(caller), peer=peer, **fields)
+
+    def refused(self, action: str, caller: Identity | None, peer: str, error: RpcError) -> None:
+        """A request failed: told if it did for want of rights or credentials."""
+        if error.message not in _DENIALS:
+            return
+        second = int(self._clock())
+        if second != self._second:
+            self._sum_up()
+            self._second, self._written = second, 0
+        self._written += 1
+        if self._written <= DENIALS_PER_SECOND:
+            reason = error.message
+            _log.warn("request denied", action=action, user=_name(caller), peer=peer, reason=reason)
+
+    def _sum_up(self) -> None:
+        if self._written > DENIALS_PER_SECOND:
+            _log.warn("more requests denied", count=self._written - DENIALS_PER_SECOND)
+
+
+def _name(caller: Identity | None) -> str:
+    return caller.user if caller else ""
