@@ -80,9 +80,55 @@ HASH_KV = Method(_maintenance("HashKV"), rpc.HashKVRequest, rpc.HashKVResponse, 
 SNAPSHOT = Method(_maintenance("Snapshot"), rpc.SnapshotRequest, rpc.SnapshotResponse)
 MOVE_LEADER = Method(_maintenance("MoveLeader"), rpc.MoveLeaderRequest, rpc.MoveLeaderResponse)
 
+DOWNGRADE = Method(_maintenance("Downgrade"), rpc.DowngradeRequest, rpc.DowngradeResponse)
+
+
+def _auth(name: str) -> str:
+    return f"/etcdserverpb.Auth/{name}"
+
+
 AUTHENTICATE = Method(
-    "/etcdserverpb.Auth/Authenticate",
-    rpc.AuthenticateRequest,
-    rpc.AuthenticateResponse,
-    repeatable=True,
+    _auth("Authenticate"), rpc.AuthenticateRequest, rpc.AuthenticateResponse, repeatable=True
+)
+AUTH_ENABLE = Method(_auth("AuthEnable"), rpc.AuthEnableRequest, rpc.AuthEnableResponse)
+AUTH_DISABLE = Method(_auth("AuthDisable"), rpc.AuthDisableRequest, rpc.AuthDisableResponse)
+AUTH_STATUS = Method(
+    _auth("AuthStatus"), rpc.AuthStatusRequest, rpc.AuthStatusResponse, repeatable=True
+)
+USER_ADD = Method(_auth("UserAdd"), rpc.AuthUserAddRequest, rpc.AuthUserAddResponse)
+USER_GET = Method(
+    _auth("UserGet"), rpc.AuthUserGetRequest, rpc.AuthUserGetResponse, repeatable=True
+)
+USER_LIST = Method(
+    _auth("UserList"), rpc.AuthUserListRequest, rpc.AuthUserListResponse, repeatable=True
+)
+USER_DELETE = Method(_auth("UserDelete"), rpc.AuthUserDeleteRequest, rpc.AuthUserDeleteResponse)
+USER_CHANGE_PASSWORD = Method(
+    _auth("UserChangePassword"),
+    rpc.AuthUserChangePasswordRequest,
+    rpc.AuthUserChangePasswordResponse,
+)
+USER_GRANT_ROLE = Method(
+    _auth("UserGrantRole"), rpc.AuthUserGrantRoleRequest, rpc.AuthUserGrantRoleResponse
+)
+USER_REVOKE_ROLE = Method(
+    _auth("UserRevokeRole"), rpc.AuthUserRevokeRoleRequest, rpc.AuthUserRevokeRoleResponse
+)
+ROLE_ADD = Method(_auth("RoleAdd"), rpc.AuthRoleAddRequest, rpc.AuthRoleAddResponse)
+ROLE_GET = Method(
+    _auth("RoleGet"), rpc.AuthRoleGetRequest, rpc.AuthRoleGetResponse, repeatable=True
+)
+ROLE_LIST = Method(
+    _auth("RoleList"), rpc.AuthRoleListRequest, rpc.AuthRoleListResponse, repeatable=True
+)
+ROLE_DELETE = Method(_auth("RoleDelete"), rpc.AuthRoleDeleteRequest, rpc.AuthRoleDeleteResponse)
+ROLE_GRANT_PERMISSION = Method(
+    _auth("RoleGrantPermission"),
+    rpc.AuthRoleGrantPermissionRequest,
+    rpc.AuthRoleGrantPermissionResponse,
+)
+ROLE_REVOKE_PERMISSION = Method(
+    _auth("RoleRevokePermission"),
+    rpc.AuthRoleRevokePermissionRequest,
+    rpc.AuthRoleRevokePermissionResponse,
 )

@@ -9,12 +9,15 @@ from pykvctl.output.printer import EndpointHash, EndpointHealth, EndpointStatus,
 from pykvctl.output.rows import alarm_name, yes_no
 
 if TYPE_CHECKING:
+    from pykvctl.output.printer import AuthChange
     from pykvctl.watcher import WatchUpdate
     from pykvd.pb import kv_pb2 as kvpb
     from pykvd.pb import rpc_pb2 as rpc
     from pykvd.restore import SnapshotHash, SnapshotStatus
 
 Lines = list[str]
+
+PERMISSION_TYPES = ("READ", "WRITE", "READWRITE")
 
 
 def _field(name: str, value: bytes | str | int) -> str:
@@ -227,4 +230,25 @@ class FieldsPrinter(Printer):
                 _field("Hash revision", answer.revision),
                 _field("Compact revision", answer.compact_revision),
             ]
+        )
+
+    def auth_change(self, done: str, answer: "AuthChange") -> None:  # noqa: ARG002
+        """The header."""
+        self._print(self._header(answer.header))
+
+    def role_get(self, name: str, answer: "rpc.AuthRoleGetResponse") -> None:  # noqa: ARG002
+        """The header, then three lines a permission."""
+        lines = self._header(answer.header)
+        for permission in answer.perm:
+            lines += [
+                f'"PermType" :  {PERMISSION_TYPES[permission.permType]}',
+                _field("Key", permission.key),
+                _field("RangeEnd", permission.range_end),
+            ]
+        self._print(lines)
+
+    def role_list(self, answer: "rpc.AuthRoleListResponse") -> None:
+        """The header, then all names on one line."""
+        self._print(
+            [*self._header(answer.header), " ".join(['"Roles" :', *map(quote, answer.roles)])]
         )

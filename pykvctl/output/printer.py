@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from pykvd.restore import SnapshotHash, SnapshotStatus
 
     MemberChange = rpc.MemberRemoveResponse | rpc.MemberUpdateResponse | rpc.MemberPromoteResponse
+    AuthChange = (
+        rpc.AuthUserAddResponse
+        | rpc.AuthUserDeleteResponse
+        | rpc.AuthUserChangePasswordResponse
+        | rpc.AuthUserGrantRoleResponse
+        | rpc.AuthUserRevokeRoleResponse
+        | rpc.AuthRoleAddResponse
+        | rpc.AuthRoleDeleteResponse
+        | rpc.AuthRoleGrantPermissionResponse
+        | rpc.AuthRoleRevokePermissionResponse
+    )
 
 
 @dataclass(frozen=True)
@@ -147,3 +158,31 @@ class Printer:
     def endpoint_hash(self, items: Sequence[EndpointHash]) -> None:  # noqa: ARG002
         """Hash of each endpoint."""
         self.unsupported()
+
+    def auth_change(self, done: str, answer: "AuthChange") -> None:  # noqa: ARG002
+        """A user or a role was changed, as `done` says."""
+        self.message(answer)
+
+    def auth_status(self, answer: "rpc.AuthStatusResponse") -> None:
+        """Whether callers have to say who they are."""
+        self.message(answer)
+
+    def user_get(self, name: str, answer: "rpc.AuthUserGetResponse") -> None:  # noqa: ARG002
+        """The roles of a user."""
+        self.message(answer)
+
+    def user_list(self, answer: "rpc.AuthUserListResponse") -> None:
+        """All users."""
+        self.message(answer)
+
+    def role_get(self, name: str, answer: "rpc.AuthRoleGetResponse") -> None:  # noqa: ARG002
+        """What a role may do."""
+        self.message(answer)
+
+    def role_list(self, answer: "rpc.AuthRoleListResponse") -> None:
+        """All roles."""
+        self.message(answer)
+
+    def downgrade(self, action: str, answer: "rpc.DowngradeResponse") -> None:  # noqa: ARG002
+        """A downgrade was validated, started or cancelled, as `action` says."""
+        self.message(answer)

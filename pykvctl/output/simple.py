@@ -14,14 +14,23 @@ from pykvctl.output.rows import (
     snapshot_hash_rows,
     snapshot_rows,
     status_rows,
+    yes_no,
 )
+from pykvctl.ranges import ZERO, prefix_end
+from pykvctl.streams import encode
 
 if TYPE_CHECKING:
-    from pykvctl.output.printer import MemberChange
+    from pykvctl.output.printer import AuthChange, MemberChange
     from pykvctl.watcher import WatchUpdate
+    from pykvd.pb import auth_pb2 as authpb
     from pykvd.pb import kv_pb2 as kvpb
     from pykvd.pb import rpc_pb2 as rpc
     from pykvd.restore import SnapshotHash, SnapshotStatus
+
+ROOT_ROLE = "root"
+# authpb.Permission.Type: READ 0, WRITE 1, READWRITE 2.
+READING = (0, 2)
+WRITING = (1, 2)
 
 
 class SimplePrinter(Printer):
@@ -183,6 +192,54 @@ class SimplePrinter(Printer):
         """One line an endpoint."""
         self._rows(hash_rows(items))
 
+    def auth_change(self, done: str, answer: "AuthChange") -> None:  # noqa: ARG002
+        """What was done."""
+        self.streams.line(done)
+
+    def auth_status(self, answer: "rpc.AuthStatusResponse") -> None:
+        """Two lines."""
+        self.streams.line(
+            f"Authentication Status: {yes_no(answer.enabled)}\nAuthRevision: {answer.authRevision}"
+        )
+
+    def user_get(self, name: str, answer: "rpc.AuthUserGetResponse") -> None:
+        """The name, and the roles on one line."""
+        self.streams.line(f"User: {name}\n" + " ".join(["Roles:", *answer.roles]))
+
+    def user_list(self, answer: "rpc.AuthUserListResponse") -> None:
+        """One name a line."""
+        self._rows([[user] for user in answer.users])
+
+    def role_get(self, name: str, answer: "rpc.AuthRoleGetResponse") -> None:
+        """Ranges that may be read, then those that may be written."""
+        lines = [encode(f"Role {name}")]
+        for kind, allowing in (("Read", READING), ("Write", WRITING)):
+            lines.append(f"KV {kind}:".encode())
+            if name == ROOT_ROLE and not answer.perm:
+                lines.append(b"\t[, <open ended>")
+            lines += [_permission(p) for p in answer.perm if p.permType in allowing]
+        self.streams.write(b"\n".join(lines) + b"\n")
+
+    def role_list(self, answer: "rpc.AuthRoleListResponse") -> None:
+        """One name a line."""
+        self._rows([[role] for role in answer.roles])
+
+    def downgrade(self, action: str, answer: "rpc.DowngradeResponse") -> None:
+        """That it was done, and the version of the cluster."""
+        self.streams.line(f"Downgrade {action} success, cluster version {answer.version}")
+
     def _rows(self, rows: Rows) -> None:
         for row in rows:
             self.streams.line(", ".join(row))
+
+
+def _permission(permission: "authpb.Permission") -> bytes:
+    """A key or a range; one that equals a prefix says so."""
+    key, end = permission.key, permission.range_end
+    if not end:
+        return b"\t" + key
+    if end == ZERO:
+        line = b"\t[%b, <open ended>" % key
+    else:
+        line = b"\t[%b, %b)" % (key, end)
+    return line + (b" (prefix %b)" % key if key and prefix_end(key) == end else b"")
