@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pykvd.errors import Code, RpcError
@@ -90,6 +91,10 @@ class Inbox:
         self._streams: dict[MessageReceiver, None] = {}
         self.messages = 0
         self.batches = 0
+        self.bytes: Counter[int] = Counter()
+        """Received, by sender."""
+        self.rejected: Counter[int] = Counter()
+        """Batches that could not be used, by sender."""
 
     def open(self, stream: Stream) -> MessageReceiver:
         """A `StreamHandler`."""
@@ -109,12 +114,15 @@ class Inbox:
     def deliver(self, sender: int, data: bytes) -> None:
         """Hand a batch on. Raises RpcError for one that cannot be from this sender."""
         self._door.check_member(sender)
+        self.bytes[sender] += len(data)
         try:
             messages = wire.decode_batch(data)
         except wire.WireError as error:
+            self.rejected[sender] += 1
             raise RpcError(Code.INVALID_ARGUMENT, f"peer: {error}") from error
         for message in messages:
             if message.sender != sender or message.kind is MessageKind.SNAPSHOT:
+                self.rejected[sender] += 1
                 raise RpcError(Code.INVALID_ARGUMENT, "peer: misplaced raft message")
         self.batches += 1
         self.messages += len(messages)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pykvd.errors import Code, RpcError
+from pykvd.histogram import Histogram, exponential, timing
 from pykvd.logs import get_logger
 from pykvd.peer import wire
 from pykvd.peer.inbound import CallDesk, Doorkeeper, Inbox
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pykvd.peer.handler import PeerHandler
     from pykvd.peer.outbound import PeerStatistics
     from pykvd.raft import Message
+    from pykvd.tls import TlsClient
     from pykvd.transport import Call, StreamHandler, UnaryHandler
 
 _log = get_logger("peer")
@@ -37,6 +39,12 @@ class NetworkStatistics:
     peers: Mapping[int, PeerStatistics]
     messages_received: int
     batches_received: int
+    bytes_received: Mapping[int, int]
+    """By sender."""
+    batches_rejected: Mapping[int, int]
+    """By sender."""
+    snapshots_received: Mapping[int, int]
+    """By sender."""
 
 
 class PeerNetwork:
@@ -55,13 +63,16 @@ class PeerNetwork:
         scratch: Path,
         limits: PeerLimits | None = None,
         rng: random.Random | None = None,
+        tls: TlsClient | None = None,
     ) -> None:
-        """`scratch` is the directory of incoming snapshots."""
+        """`scratch` is the directory of incoming snapshots, `tls` for peers whose URLs ask for it."""
         self.member_id = member_id
         self.cluster_id = cluster_id
         self.limits = limits or PeerLimits()
         self.removed: set[int] = set()
         """Members that were removed: they are told so and nothing else. Kept by the owner."""
+        self.snapshot_seconds = Histogram(exponential(0.1, 2, 10))
+        """How long sending a snapshot took, installing it included."""
         self._handler = handler
         self._own_urls: tuple[str, ...] = ()
         self._peers: dict[int, Peer] = {}
@@ -75,6 +86,7 @@ class PeerNetwork:
             greeting=self._greeting,
             unreachable=self._unreachable,
             removed=self._removed_from_cluster,
+            tls=tls,
         )
         self._door = Doorkeeper(member_id, cluster_id, self.removed)
         self._inbox = Inbox(self._door, handler, self._welcome, self._left)
@@ -182,7 +194,8 @@ class PeerNetwork:
         ok = False
         try:
             if peer is not None:
-                await SnapshotSender(self._context, peer, message, path).run()
+                with timing(self.snapshot_seconds):
+                    await SnapshotSender(self._context, peer, message, path).run()
                 ok = True
         except (RpcError, OSError, ValueError) as error:
             _log.warn(
@@ -191,6 +204,9 @@ class PeerNetwork:
                 error=str(error),
             )
         finally:
+            if peer is not None:
+                peer.totals.snapshots_sent += ok
+                peer.totals.snapshots_failed += not ok
             if not self._closed:
                 self._handler.snapshot_sent(message.to, ok)
 
@@ -214,6 +230,9 @@ class PeerNetwork:
             peers={member_id: peer.statistics() for member_id, peer in self._peers.items()},
             messages_received=self._inbox.messages,
             batches_received=self._inbox.batches,
+            bytes_received=self._inbox.bytes,
+            batches_rejected=self._inbox.rejected,
+            snapshots_received=self._receiver.received,
         )
 
     def _unreachable(self, peer_id: int) -> None:

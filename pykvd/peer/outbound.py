@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pykvd.peer.http2 import ClientStream
     from pykvd.peer.limits import PeerLimits
     from pykvd.raft import Message
+    from pykvd.tls import TlsClient
 
 REFUSALS = frozenset({Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT})
 """Answers to a greeting that another attempt will not change soon."""
@@ -39,6 +40,8 @@ class PeerContext:
     unreachable: Callable[[int], None]
     removed: Callable[[], None]
     """We were told that we are no longer a member."""
+    tls: TlsClient | None = None
+    """For URLs that ask for it."""
 
 
 @dataclass(slots=True)
@@ -62,6 +65,8 @@ class PeerStatistics:
     """Bytes of the snapshot under way that the peer has confirmed."""
     snapshot_size: int = 0
     """Size of that snapshot; 0 when there is none."""
+    snapshots_sent: int = 0
+    snapshots_failed: int = 0
 
 
 class Peer:
@@ -212,7 +217,8 @@ class Peer:
         for url in self.urls:
             self._url = url
             try:
-                self._channel = await Channel.connect(url, self._context.limits)
+                context = self._context
+                self._channel = await Channel.connect(url, context.limits, context.tls)
                 await self._open_stream(self._channel)
                 if url not in self.urls:
                     raise RpcError(Code.UNAVAILABLE, "the peer's URLs have changed")  # noqa: TRY301

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import os
 import shutil
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pykvd.errors import Code, RpcError
@@ -49,6 +50,8 @@ class SnapshotReceiver:
         self._current: asyncio.Task[None] | None = None
         self._installed_id = b""
         self._installing: asyncio.Task[None] | None = None
+        self.received: Counter[int] = Counter()
+        """Snapshots installed, by sender."""
 
     async def serve(self, stream: AsyncStream) -> None:
         """A coroutine for `async_stream`."""
@@ -68,6 +71,7 @@ class SnapshotReceiver:
         try:
             path = await self._receive(stream, offer)
             await self._install(offer, path)
+            self.received[greeting.sender] += 1
         finally:
             if self._current is task:
                 self._current = None
