@@ -26,7 +26,14 @@ API_VERSION_METADATA = ("client-api-version", "3.6.0")
 REQUIRE_LEADER: Metadata = (("hasleader", "true"),)
 
 RETRY_PAUSE_S = 0.05
-INVALID_TOKEN = "etcdserver: invalid auth token"  # noqa: S105
+# Refusals that a new token may cure.
+STALE_TOKEN = frozenset(
+    {
+        "etcdserver: invalid auth token",
+        "etcdserver: revision of auth store is old",
+        "etcdserver: user name is empty",
+    }
+)
 
 
 class Client:
@@ -83,23 +90,40 @@ class Client:
         try:
             self._token = self._unary(AUTHENTICATE, request, timeout_s).token
         except RequestError as error:
+            self._on_failure(AUTHENTICATE.path, self._peer_of(error), error)
             if error.details != "etcdserver: authentication is not enabled":
-                self._on_failure(AUTHENTICATE.path, self._peer_of(error), error)
                 raise
 
-    def unary(self, method: Method[Req, Resp], request: Req, timeout_s: float | None) -> Resp:
-        """The answer; raises RequestError. `timeout_s` None waits for a server for ever."""
+    def unary(
+        self,
+        method: Method[Req, Resp],
+        request: Req,
+        timeout_s: float | None,
+        *,
+        quiet: bool = False,
+    ) -> Resp:
+        """The answer; raises RequestError. `timeout_s` None waits for a server for ever.
+
+        `quiet` is for callers to whom a failure is an answer: `on_failure` does not hear of it.
+        """
         try:
             try:
                 return self._unary(method, request, timeout_s)
             except RequestError as error:
-                if error.details != INVALID_TOKEN or self._credentials is None:
+                if not self.renew_token(error, timeout_s):
                     raise
-                self.authenticate(timeout_s)
                 return self._unary(method, request, timeout_s)
         except RequestError as error:
-            self._on_failure(method.path, self._peer_of(error), error)
+            if not quiet:
+                self._on_failure(method.path, self._peer_of(error), error)
             raise
+
+    def renew_token(self, error: RequestError, timeout_s: float | None) -> bool:
+        """Get a new token if that may cure the failure; RequestError if it cannot be had."""
+        if self._credentials is None or error.details not in STALE_TOKEN:
+            return False
+        self.authenticate(timeout_s)
+        return bool(self._token)
 
     def _peer_of(self, error: RequestError) -> str:
         if error.code == "DeadlineExceeded" and "balancer" in error.details:

@@ -1,0 +1,67 @@
+"""What only people read: colours and things that move, where a terminal is attached.
+
+In pipes, with NO_COLOR and with TERM=dumb everything is plain lines that stay the same from release
+to release. `rich` takes 50 ms to import, hence only here and only then.
+"""
+
+import io
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+from pykvctl.session import Session
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def is_fancy(stream: BinaryIO, environ: Mapping[str, str]) -> bool:
+    """Whether people look at the stream through a terminal that can do more than lines."""
+    return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def console_on(stream: BinaryIO) -> Iterator["Console"]:
+    """A rich console that writes to a stream."""
+    from rich.console import Console  # noqa: PLC0415
+
+    text = io.TextIOWrapper(stream, "utf-8", "surrogateescape", write_through=True)
+    try:
+        yield Console(file=text, highlight=False)
+    finally:
+        text.flush()
+        # Otherwise it would close the stream.
+        text.detach()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Have Ctrl-C raise KeyboardInterrupt, so that what moves can give the cursor back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def present(
+    session: Session,
+    *,
+    lines: Callable[[], Iterable[str]],
+    value: Callable[[], object],
+    draw: Callable[["Console"], None],
+) -> None:
+    """Show a result in the chosen format: drawn on a terminal, else as lines or as a value."""
+    printer, stdout = session.printer, session.streams.stdout
+    if printer.name == "simple" and is_fancy(stdout, session.environ):
+        with console_on(stdout) as console:
+            draw(console)
+    elif printer.name == "simple":
+        printer.report(lines(), None)
+    else:
+        printer.report((), value())
