@@ -27,8 +27,13 @@ ROOT = Group(
         "member": f"{_PACKAGE}.member:member",
         "snapshot": f"{_PACKAGE}.snapshot:snapshot",
         "help": f"{_PACKAGE}.help:help_command",
-    },  # What etcdctl does not have: etcdutl's commands first.
+    },
+    # What etcdctl does not have: our own commands, etcdutl's, and those of v2.
     extra={
+        "history": f"{_PACKAGE}.history:history",
+        "diff": f"{_PACKAGE}.diff:diff",
+        "undo": f"{_PACKAGE}.undo:undo",
+        "tree": f"{_PACKAGE}.tree:tree",
         "verify": f"{_PACKAGE}.data_dir:verify",
         "hashkv": f"{_PACKAGE}.data_dir:hashkv",
         "migrate": f"{_PACKAGE}.data_dir:migrate",

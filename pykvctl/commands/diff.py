@@ -68,8 +68,8 @@ def differences(old: Iterator[kvpb.KeyValue], new: Iterator[kvpb.KeyValue]) -> I
     usage="diff [options] <revision> <revision> [key] [range_end]",
     short_help="Shows what changed between two revisions",
     help="One line a key: + added, - removed, ~ changed (value before, value after). Revision 0\n"
-    "is the newest one. Without a key all keys are compared. A key that was written again with the\n"
-    "same value counts as changed.",
+    "is the newest one. Without a key all keys are compared. A key that was written again with\n"
+    "the same value counts as changed.",
 )
 @flag("--prefix", type=BOOL, default=False, help="Compare keys with matching prefix")
 @flag("--from-key", type=BOOL, default=False, help="Compare keys from the given key on")
