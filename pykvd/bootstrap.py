@@ -12,6 +12,7 @@ from pykvd.config.values import quote
 from pykvd.errors import RpcError
 from pykvd.node.storage import Founding, Identity
 from pykvd.peer import fetch_members
+from pykvd.tls import TlsClient
 from pykvd.wal import Wal
 
 #: How long a joining member asks the others who they are, seconds.
@@ -29,7 +30,7 @@ def wal_directory(config: Config) -> Path:
     return Path(config.wal_dir) if config.wal_dir else Path(config.data_dir) / "member" / "wal"
 
 
-async def found(config: Config) -> Founding | None:
+async def found(config: Config, tls: TlsClient | None = None) -> Founding | None:
     """What a member without data starts from; None when there is data to start from.
 
     Raises BootstrapError, and RpcError when a cluster to join does not answer.
@@ -39,9 +40,9 @@ async def found(config: Config) -> Founding | None:
     named = config.initial_members or {config.name: config.initial_advertise_peer_urls}
     check_named(config.name, named, config.initial_advertise_peer_urls)
     if config.initial_cluster_state == "existing":
-        return await _join(config, named)
+        return await _join(config, named, tls)
     founding = new_cluster(config.name, named, config.initial_cluster_token)
-    await _check_new(founding, config.name, named)
+    await _check_new(founding, config.name, named, tls)
     return founding
 
 
@@ -53,10 +54,12 @@ def new_cluster(name: str, named: Mapping[str, Sequence[URL]], token: str) -> Fo
     return Founding(identity, members, joining=False)
 
 
-async def _check_new(founding: Founding, name: str, named: Mapping[str, Sequence[URL]]) -> None:
+async def _check_new(
+    founding: Founding, name: str, named: Mapping[str, Sequence[URL]], tls: TlsClient | None
+) -> None:
     """Refuse to found a cluster that runs already: this member's votes and log are lost."""
     others = [url for each, urls in named.items() if each != name for url in _texts(urls)]
-    asked = (fetch_members([url], FOUNDING_TIMEOUT) for url in others)
+    asked = (fetch_members([url], FOUNDING_TIMEOUT, tls=tls) for url in others)
     own = founding.identity.member_id
     for answer in await asyncio.gather(*asked, return_exceptions=True):
         if isinstance(answer, RpcError):
@@ -115,12 +118,14 @@ def _difference(left: Sequence[str], right: Sequence[str]) -> str:
     return f"resolved urls: {quote(first)} != {quote(second)}"
 
 
-async def _join(config: Config, named: Mapping[str, Sequence[URL]]) -> Founding:
+async def _join(
+    config: Config, named: Mapping[str, Sequence[URL]], tls: TlsClient | None
+) -> Founding:
     """Ask the others who they are and find ourselves among them."""
     others = [str(url) for name, urls in named.items() if name != config.name for url in urls]
     if not others:
         raise BootstrapError("--initial-cluster names nobody to join")
-    identity, encoded = await fetch_members(others, JOIN_TIMEOUT)
+    identity, encoded = await fetch_members(others, JOIN_TIMEOUT, tls=tls)
     members = match_members(
         {name: _texts(urls) for name, urls in named.items()},
         [Member.decode(data) for data in encoded],

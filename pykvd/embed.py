@@ -17,6 +17,8 @@ from pykvd.node.disaster import expel_others
 from pykvd.node.node import GRPC_OVERHEAD_BYTES, Node, NodeConfig
 from pykvd.node.storage import Storage, open_storage
 from pykvd.peer import PeerNetwork
+from pykvd.tls import TlsServer
+from pykvd.tls.configured import MemberTls, member_tls
 from pykvd.transport import Limits
 from pykvd.transport import Server as Listener
 from pykvd.version import API_VERSION
@@ -49,6 +51,7 @@ class Server:
         self._compactor: AutoCompactor | None = None
         #: Of the server that runs; for whoever serves /metrics.
         self.metrics: Metrics | None = None
+        self._tls: MemberTls
         self._failure: BaseException | None = None
         self._ended = asyncio.Event()
 
@@ -63,7 +66,7 @@ class Server:
         """Open the data directory, become ready, then listen.
 
         Raises ConfigError, DataDirLocked, WalDamaged, StorageMismatchError,
-        BootstrapError, RpcError (nobody to join answers), OSError.
+        BootstrapError, RpcError (nobody to join answers), TlsError, OSError.
         """
         self.config.validate()
         loop = asyncio.get_running_loop()
@@ -75,7 +78,8 @@ class Server:
 
     async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         config = self.config
-        founding = await found(config)
+        self._tls = member_tls(config)
+        founding = await found(config, self._tls.dialler)
         storage = open_storage(
             Path(config.data_dir),
             wal_directory(config),
@@ -96,6 +100,7 @@ class Server:
                 cluster_id=identity.cluster_id,
                 handler=node,
                 scratch=storage.scratch / "incoming",
+                tls=self._tls.dialler,
             ),
             on_failure=self._failed,
             on_removed=lambda: self._failed(RemovedError(REMOVED)),
@@ -110,10 +115,9 @@ class Server:
             node, config.auto_compaction_mode, config.compaction_retention
         )
         for url in config.listen_client_urls:
-            self.addresses += await self._listen(self._listener, url)
-            _log.info(
-                "serving client traffic insecurely; this is strongly discouraged!", address=url
-            )
+            self.addresses += await self._listen(self._listener, url, self._tls.clients)
+            how = "securely" if url.is_secure else "insecurely; this is strongly discouraged!"
+            _log.info(f"serving client traffic {how}", address=url)
         _log.info("enabled capabilities for version", cluster_version=API_VERSION[:3])
         _log.info("ready to serve client requests")
 
@@ -124,7 +128,7 @@ class Server:
             unary=network.unary(), streams=network.streams(), limits=network.limits.listener()
         )
         for url in self.config.listen_peer_urls:
-            await self._listen(self._peer_listener, url)
+            await self._listen(self._peer_listener, url, self._tls.peers)
             _log.info("serving peer traffic", address=url)
 
     def _make_listener(self, services: Services) -> Listener:
@@ -143,15 +147,19 @@ class Server:
             timed=config.metrics == "extensive",
         )
 
-    async def _listen(self, listener: Listener, url: URL) -> list[tuple[str, int]]:
+    async def _listen(
+        self, listener: Listener, url: URL, tls: TlsServer | None
+    ) -> list[tuple[str, int]]:
+        tls = tls if url.is_secure else None
         if url.is_unix:
-            await listener.listen_unix(url.socket_path)
+            await listener.listen_unix(url.socket_path, tls=tls)
             return []
         address = await listener.listen_tcp(
             url.host,
             url.port or 0,
             reuse_port=self.config.socket_reuse_port,
             reuse_address=self.config.socket_reuse_address,
+            tls=tls,
         )
         return [address]
 

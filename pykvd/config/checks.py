@@ -183,14 +183,33 @@ def _tls(config: Config) -> None:
         raise ConfigError(f"min version ({low}) is greater than max version ({high})")
     if low == "TLS1.3" and config.cipher_suites:
         raise ConfigError("cipher suites cannot be configured when only TLS1.3 is enabled")
-    for cert, key in (
-        (config.cert_file, config.key_file),
-        (config.peer_cert_file, config.peer_key_file),
-    ):
-        if bool(cert) != bool(key):
-            raise ConfigError(
-                f"KeyFile and CertFile must both be present[key: {key}, cert: {cert}]"
-            )
+    _key_pair(config.cert_file, config.key_file)
+    _key_pair(config.peer_cert_file, config.peer_key_file)
+    _client_key_pair(config.client_cert_file, config.client_key_file)
+    _client_key_pair(config.peer_client_cert_file, config.peer_client_key_file)
+    names, hosts = config.peer_cert_allowed_cn, config.peer_cert_allowed_hostname
+    if names and hosts:
+        raise ConfigError(
+            f"AllowedCNs and AllowedHostnames are mutually exclusive "
+            f"(cns=[{_quoted(names)}], hostnames=[{_quoted(hosts)}])"
+        )
+
+
+def _key_pair(cert: str, key: str) -> None:
+    if bool(cert) != bool(key):
+        raise ConfigError(f"KeyFile and CertFile must both be present[key: {key}, cert: {cert}]")
+
+
+def _client_key_pair(cert: str, key: str) -> None:
+    if bool(cert) != bool(key):
+        raise ConfigError(
+            "ClientKeyFile and ClientCertFile must both be present or both absent: "
+            f"key: {key}, cert: {cert}]"
+        )
+
+
+def _quoted(texts: tuple[str, ...]) -> str:
+    return " ".join(map(quote, texts))
 
 
 def _initial_cluster(config: Config) -> None:

@@ -9,38 +9,13 @@ from typing import TYPE_CHECKING
 
 from pykvd.config.catalog import OPTIONS
 from pykvd.config.errors import ConfigError
-from pykvd.config.urls import format_urls
 
 if TYPE_CHECKING:
     from pykvd.config.config import Config
 
-#: Set to another value than the default, these stop the start: whoever asks for TLS, for
-#: certificates or for a cluster found elsewhere must not get a plaintext or a lone server.
+#: Set to another value than the default, these stop the start: whoever asks for a cluster found
+#: elsewhere must not get a lone server.
 REFUSED = {
-    **dict.fromkeys(
-        (
-            "cert-file",
-            "key-file",
-            "client-cert-file",
-            "client-key-file",
-            "client-cert-auth",
-            "trusted-ca-file",
-            "client-crl-file",
-            "client-cert-allowed-hostname",
-            "auto-tls",
-            "peer-cert-file",
-            "peer-key-file",
-            "peer-client-cert-file",
-            "peer-client-key-file",
-            "peer-client-cert-auth",
-            "peer-trusted-ca-file",
-            "peer-crl-file",
-            "peer-cert-allowed-cn",
-            "peer-cert-allowed-hostname",
-            "peer-auto-tls",
-        ),
-        "TLS is not supported yet",
-    ),
     **dict.fromkeys(
         ("discovery", "discovery-srv", "discovery-token", "discovery-endpoints"),
         "discovery is not supported yet",
@@ -90,13 +65,8 @@ NO_EFFECT = frozenset(
         "discovery-cacert",
         "discovery-user",
         "discovery-password",
-        "self-signed-cert-validity",
-        "cipher-suites",
-        "tls-min-version",
-        "tls-max-version",
         "cors",
         "host-whitelist",
-        "peer-skip-client-san-verification",
         "auth-token",
         "auth-token-ttl",
         "bcrypt-cost",
@@ -111,23 +81,12 @@ NO_EFFECT = frozenset(
     }
 )
 
-_LISTENING = (
-    "listen-peer-urls",
-    "listen-client-urls",
-    "listen-client-http-urls",
-    "listen-metrics-urls",
-)
-
 
 def check_support(config: Config) -> None:
     """Raise ConfigError when an option is set that must not be ignored."""
     for flag, reason in REFUSED.items():
         if is_set(config, flag):
             raise ConfigError(f"--{flag} is set, but {reason}")
-    for flag in _LISTENING:
-        urls = getattr(config, OPTIONS[flag].field_name)
-        if any(url.is_secure for url in urls):
-            raise ConfigError(f"--{flag} is {format_urls(urls)}, but TLS is not supported yet")
 
 
 def without_effect(config: Config) -> list[str]:

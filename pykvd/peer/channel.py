@@ -10,14 +10,16 @@ from pykvd.config.urls import URL
 from pykvd.errors import Code, RpcError
 from pykvd.logs import get_logger
 from pykvd.peer.http2 import ClientConnection
+from pykvd.tls import Dialler
 from pykvd.transport.frames import ErrorCode
 from pykvd.transport.keepalive import Action, KeepAlive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pykvd.peer.http2 import ClientStream, Receiver
     from pykvd.peer.limits import PeerLimits
+    from pykvd.tls import TlsClient
 
 LOST = "connection to the peer was lost"
 
@@ -27,10 +29,15 @@ _log = get_logger("peer")
 class Channel(asyncio.Protocol):
     """A connection to a peer. Made by `connect`; belongs to the running loop."""
 
-    def __init__(self, limits: PeerLimits, authority: str) -> None:
+    def __init__(self, limits: PeerLimits, address: URL) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._connection = ClientConnection(limits, authority, self._wake)
+        self._connection = ClientConnection(
+            limits,
+            "localhost" if address.is_unix else address.authority,
+            self._wake,
+            secure=address.is_secure,
+        )
         self._keepalive = KeepAlive(limits.listener())
         self._timeout = limits.keepalive_timeout
         self._pause = min(limits.keepalive_interval, limits.keepalive_timeout) / 4
@@ -42,27 +49,25 @@ class Channel(asyncio.Protocol):
         """Done when the socket is gone."""
 
     @classmethod
-    async def connect(cls, url: str, limits: PeerLimits) -> Self:
+    async def connect(cls, url: str, limits: PeerLimits, tls: TlsClient | None = None) -> Self:
         """Dial a peer URL.
 
         Raises:
-            ValueError: no URL, or one that needs TLS.
-            OSError: nobody there, or no answer within `connect_timeout`.
+            ValueError: no URL, or one that needs TLS and there is no `tls`.
+            OSError: nobody there, no answer within `connect_timeout`, or not the peer (TlsError).
 
         """
         address = URL.parse(url)
-        if address.is_secure:
-            raise ValueError(f"peer URL {url} needs TLS, which is not supported yet")
-        loop = asyncio.get_running_loop()
+        channel = cls(limits, address)
         async with asyncio.timeout(limits.connect_timeout):
-            if address.is_unix:
-                _, channel = await loop.create_unix_connection(
-                    lambda: cls(limits, "localhost"), address.socket_path
-                )
+            if not address.is_secure:
+                await _dial(address, lambda: channel)
+            elif tls is None:
+                raise ValueError(f"peer URL {url} needs TLS, and none is set up")
             else:
-                _, channel = await loop.create_connection(
-                    lambda: cls(limits, address.authority), address.host, address.port or 0
-                )
+                dialler = Dialler(tls, "localhost" if address.is_unix else address.host)
+                await _dial(address, lambda: dialler.layer)
+                await dialler.handshake(channel)
         return channel
 
     @property
@@ -171,6 +176,14 @@ class Channel(asyncio.Protocol):
         elif action is Action.CUT:
             self._connection.close("peer does not answer")
             self._transport.abort()
+
+
+async def _dial(address: URL, factory: Callable[[], asyncio.Protocol]) -> None:
+    loop = asyncio.get_running_loop()
+    if address.is_unix:
+        await loop.create_unix_connection(factory, address.socket_path)
+    else:
+        await loop.create_connection(factory, address.host, address.port or 0)
 
 
 class _Reply:

@@ -200,7 +200,15 @@ class ClientConnection:
     writes what is left and closes the socket.
     """
 
-    def __init__(self, limits: PeerLimits, authority: str, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        limits: PeerLimits,
+        authority: str,
+        wake: Callable[[], None],
+        *,
+        secure: bool = False,
+    ) -> None:
+        """`secure` tells the server that requests come over TLS."""
         self.limits = limits
         self.streams: dict[int, ClientStream] = {}
         self.closing = False
@@ -209,6 +217,7 @@ class ClientConnection:
         self.initial_send_window = frames.DEFAULT_WINDOW
         self.max_frame_size = frames.MIN_MAX_FRAME_SIZE
         self._authority = authority.encode()
+        self._secure = secure
         self._wake = wake
         self._next_id = 1
         self._receive_window = limits.connection_window_bytes
@@ -242,7 +251,7 @@ class ClientConnection:
         self.streams[stream.stream_id] = stream
         fields = [
             (b":method", b"POST"),
-            (b":scheme", b"http"),
+            (b":scheme", b"https" if self._secure else b"http"),
             (b":path", path.encode()),
             (b":authority", self._authority),
             (b"te", b"trailers"),

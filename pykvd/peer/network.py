@@ -65,7 +65,7 @@ class PeerNetwork:
         rng: random.Random | None = None,
         tls: TlsClient | None = None,
     ) -> None:
-        """`scratch` is the directory of incoming snapshots, `tls` for peers whose URLs ask for it."""
+        """`scratch` is the directory of incoming snapshots; `tls` is for URLs that ask for it."""
         self.member_id = member_id
         self.cluster_id = cluster_id
         self.limits = limits or PeerLimits()

@@ -99,7 +99,7 @@ class SnapshotSender:
         if not urls:
             raise RpcError(Code.UNAVAILABLE, "peer has no URLs")
         url = urls[self._attempts_left % len(urls)]
-        channel = await Channel.connect(url, self._limits)
+        channel = await Channel.connect(url, self._limits, self._context.tls)
         try:
             transfer = _Transfer(self._confirm)
             metadata = self._context.greeting(self._peer.member_id).metadata()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +21,30 @@ if TYPE_CHECKING:
 _log = get_logger("tls")
 
 
-def client_server(config: Config) -> TlsServer | None:
-    """TLS of the listeners for clients; None without a certificate.
+@dataclass(frozen=True, slots=True)
+class MemberTls:
+    """TLS of one member: its two kinds of listeners, None without a certificate, and its dialling.
 
-    Raises TlsError: a file cannot be used, or there is a URL that needs a certificate.
+    The listeners for clients include those for HTTP and for metrics.
     """
+
+    clients: TlsServer | None
+    peers: TlsServer | None
+    dialler: TlsClient
+
+
+def member_tls(config: Config) -> MemberTls:
+    """What the options ask for.
+
+    Raises TlsError: a file cannot be used, none can be made, or a URL needs one that is not given.
+    """
+    peers = _peer_settings(config)
+    return MemberTls(
+        peers=_peer_server(config, peers), clients=_client_server(config), dialler=TlsClient(peers)
+    )
+
+
+def _client_server(config: Config) -> TlsServer | None:
     settings = TlsSettings(
         cert_file=config.cert_file,
         key_file=config.key_file,
@@ -47,8 +66,7 @@ def client_server(config: Config) -> TlsServer | None:
     return _server(settings, "client")
 
 
-def peer_settings(config: Config) -> TlsSettings:
-    """What is asked of TLS between members. Raises TlsError: no certificate can be made."""
+def _peer_settings(config: Config) -> TlsSettings:
     settings = TlsSettings(
         cert_file=config.peer_cert_file,
         key_file=config.peer_key_file,
@@ -69,8 +87,7 @@ def peer_settings(config: Config) -> TlsSettings:
     return settings
 
 
-def peer_server(config: Config, settings: TlsSettings) -> TlsServer | None:
-    """TLS of the listeners for peers; None without a certificate. Raises TlsError."""
+def _peer_server(config: Config, settings: TlsSettings) -> TlsServer | None:
     _warn_of_plain("peer", settings, config.listen_peer_urls)
     for url in config.listen_peer_urls:
         if url.is_secure and not settings.cert_file:
@@ -78,11 +95,6 @@ def peer_server(config: Config, settings: TlsSettings) -> TlsServer | None:
                 f"cannot listen on TLS for {url.authority}: KeyFile and CertFile are not presented"
             )
     return _server(settings, "peer")
-
-
-def peer_client(settings: TlsSettings) -> TlsClient:
-    """TLS of connections to other members. Raises TlsError."""
-    return TlsClient(settings)
 
 
 def _server(settings: TlsSettings, kind: str) -> TlsServer | None:
@@ -121,14 +133,8 @@ def _with_own_certificate(
 
 def _warn_of_plain(side: str, settings: TlsSettings, urls: Iterable[URL]) -> None:
     """Say where options of TLS do nothing, in etcd's words."""
-    scheme, flag = (
-        ("HTTP", "--peer-client-cert-auth")
-        if side == "peer"
-        else (
-            "http or unix",
-            "--client-cert-auth",
-        )
-    )
+    scheme = "HTTP" if side == "peer" else "http or unix"
+    flag = "--peer-client-cert-auth" if side == "peer" else "--client-cert-auth"
     for url in urls:
         field = {f"{side}_url": url}
         if settings.cert_file and not url.is_secure:

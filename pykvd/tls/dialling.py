@@ -32,6 +32,8 @@ class Dialler:
         except BaseException:
             self.layer.abort()
             raise
+        if self.layer.gone:
+            raise TlsError("tls: handshake failed: EOF")
         self.layer.attach(protocol)
 
     # Handshaker.
@@ -64,3 +66,4 @@ class Dialler:
     def _fail(self, error: TlsError) -> None:
         if not self._done.done():
             self._done.set_exception(error)
+            self._done.exception()  # the caller may have given up already

@@ -82,14 +82,20 @@ class TlsClient(_End):
     def __init__(self, settings: TlsSettings) -> None:
         """Read the files. Raises TlsError."""
         super().__init__(settings)
-        self._context = Reloaded(
-            _present(*client_key_pair(settings), settings.trusted_ca_file),
-            lambda: client_context(settings),
-            keep_last_good=True,
-        )
+        self._context: Reloaded[ssl.SSLContext] | None = None
+        if self._files():
+            self.context()
+
+    def _files(self) -> tuple[str, ...]:
+        return _present(*client_key_pair(self.settings), self.settings.trusted_ca_file)
 
     def context(self) -> ssl.SSLContext:
         """For the next connection, with the files as they are now."""
+        if self._context is None:
+            # The system's authorities take a while to read: not before somebody dials.
+            self._context = Reloaded(
+                self._files(), lambda: client_context(self.settings), keep_last_good=True
+            )
         return self._context.get()
 
     def check(self, connection: ssl.SSLObject) -> PeerCertificate | None:

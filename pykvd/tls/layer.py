@@ -50,6 +50,8 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         """Who the client is by its certificate, where that counts."""
         self.peername: object = None
         """The other end's address, kept for the log when the socket is gone."""
+        self.gone = False
+        """Whether the socket is no more."""
         self.refused = False
         """Whether the handshake was ended here, for a reason that is known."""
         self._handshaker = handshaker
@@ -151,7 +153,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
-        self._ended = True
+        self.gone = self._ended = True
         if self._cut is not None:
             self._cut.cancel()
         error = self._error or exc

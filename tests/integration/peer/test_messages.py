@@ -250,10 +250,10 @@ async def test_unix_sockets(build: Builder, tmp_path: Path) -> None:
     await until(lambda: bool(two.handler.messages), "the message")
 
 
-async def test_tls_is_refused_clearly(stations: list[Station]) -> None:
+async def test_a_url_that_needs_tls_is_refused_without(stations: list[Station]) -> None:
     one = stations[0]
     one.network.set_peer(7, ["https://127.0.0.1:2380"])
-    text = "needs TLS, which is not supported yet"
+    text = "needs TLS, and none is set up"
     await until(lambda: text in one.network.statistics().peers[7].error, "the reason")
 
 

@@ -132,6 +132,18 @@ CLIENT = "--advertise-client-urls=http://a:1"
             "cipher suites cannot be configured when only TLS1.3 is enabled",
         ),
         (["--cert-file=c"], "KeyFile and CertFile must both be present[key: , cert: c]"),
+        (["--peer-key-file=k"], "KeyFile and CertFile must both be present[key: k, cert: ]"),
+        (
+            ["--peer-client-cert-file=c"],
+            "ClientKeyFile and ClientCertFile must both be present or both absent: key: , cert: c]",
+        ),
+        (
+            ["--peer-cert-allowed-cn=b,a", "--peer-cert-allowed-hostname=h"],
+            (
+                "AllowedCNs and AllowedHostnames are mutually exclusive "
+                '(cns=["a" "b"], hostnames=["h"])'
+            ),
+        ),
         (
             ["--initial-cluster=default=127.0.0.1:2380"],
             (
@@ -151,28 +163,6 @@ def test_wrong_configurations(argv: list[str], text: str) -> None:
 @pytest.mark.parametrize(
     ("argv", "text"),
     [
-        (
-            ["--cert-file=c", "--key-file=k"],
-            "--cert-file is set, but TLS is not supported yet",
-        ),
-        (["--client-cert-auth"], "--client-cert-auth is set, but TLS is not supported yet"),
-        (["--peer-auto-tls"], "--peer-auto-tls is set, but TLS is not supported yet"),
-        (["--trusted-ca-file=c"], "--trusted-ca-file is set, but TLS is not supported yet"),
-        (
-            ["--listen-client-urls=http://127.0.0.1:1,https://127.0.0.1:2", CLIENT],
-            (
-                "--listen-client-urls is http://127.0.0.1:1,https://127.0.0.1:2, "
-                "but TLS is not supported yet"
-            ),
-        ),
-        (
-            ["--listen-peer-urls=unixs://s"],
-            "--listen-peer-urls is unixs://s, but TLS is not supported yet",
-        ),
-        (
-            ["--listen-metrics-urls=https://127.0.0.1:1"],
-            "--listen-metrics-urls is https://127.0.0.1:1, but TLS is not supported yet",
-        ),
         (["--discovery-srv=x"], "--discovery-srv is set, but discovery is not supported yet"),
         (["--proxy=on"], "--proxy is set, but the v2 proxy is not supported"),
     ],
