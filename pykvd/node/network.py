@@ -21,9 +21,6 @@ class Network(Protocol):
     def send(self, messages: Sequence[Message]) -> None:
         """Send without waiting; what cannot be delivered is lost, as Raft allows."""
 
-    def flush(self) -> None:
-        """Have what was sent leave now, rather than at the end of the loop's turn."""
-
     async def send_snapshot(self, message: Message, path: Path) -> None:
         """Send a SNAPSHOT message and its file."""
 

@@ -133,6 +133,9 @@ class Node:
         self._leads_from = 0
         #: Times that this member saw a leader come.
         self.leader_changes = 0
+        #: Heartbeats of this leader that were an interval late or more.
+        self.late_ticks = 0
+        self._ticked = 0.0
         #: Whether this member only listens.
         self.is_learner = False
         self.store = storage.store
@@ -346,6 +349,11 @@ class Node:
         return self._log
 
     @property
+    def installing(self) -> bool:
+        """Whether a snapshot is being installed."""
+        return self._driver.installing
+
+    @property
     def keeper(self) -> LeaseKeeper:
         """The leader's duties for leases."""
         return self._keeper
@@ -503,9 +511,16 @@ class Node:
     # What Raft decides (Owner)
 
     def _tick(self) -> None:
+        now = self._loop.time()
+        if (
+            self.is_leader
+            and self._ticked
+            and now - self._ticked > self.config.heartbeat_interval * 2
+        ):
+            self.late_ticks += 1
+        self._ticked = now
         self.raft.tick()
         self._driver.process()
-        now = self._loop.time()
         self._reads.tick(now)
         self._proposals.tick(now)
 
@@ -536,12 +551,7 @@ class Node:
         self._reads.confirm(states)
 
     def turn_done(self) -> None:
-        """Everything is applied: tell the watchers, run the reads, go on with proposals.
-
-        The other members come first: they have the longest way.
-        """
-        if self.network:
-            self.network.flush()
+        """Everything is applied: tell the watchers, run the reads, go on with proposals."""
         self.hub.flush()
         self._reads.answer(self.committer.index)
         self._proposals.arm()

@@ -179,11 +179,6 @@ class PeerNetwork:
             if peer is not None:
                 peer.enqueue(message)
 
-    def flush(self) -> None:
-        """Have what was sent leave now, rather than at the end of the loop's turn."""
-        for peer in self._peers.values():
-            peer.flush()
-
     async def send_snapshot(self, message: Message, path: Path) -> None:
         """Send a SNAPSHOT message with its file; tells `snapshot_sent` the outcome.
 

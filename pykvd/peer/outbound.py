@@ -107,11 +107,6 @@ class Peer:
         self._dropped += self._queue.push(message)
         self._arm()
 
-    def flush(self) -> None:
-        """Write what is queued now, if the peer can be reached."""
-        if self._queue and self._stream is not None:
-            self._write(self._stream)
-
     def _arm(self) -> None:
         if not self._flush_armed:
             self._flush_armed = True

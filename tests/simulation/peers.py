@@ -44,9 +44,6 @@ class SimulatedPeers:
             if message.to in self._peers and message.to in self._world.members:
                 self._send(message)
 
-    def flush(self) -> None:
-        """Everything is on its way."""
-
     def _send(self, message: Message) -> None:
         world, source, loop = self._world, self._process, self._process.loop
         target = world.members[message.to]
