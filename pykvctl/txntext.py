@@ -136,6 +136,9 @@ def _operation(command: Command, words: list[str]) -> rpc.RequestOp:
         return rpc.RequestOp(request_put=put_request(parsed.args, BytesIO(), **flags))
     if command is get:
         del flags["print_value_only"]
+        if flags.pop("at"):
+            # A time is turned into a revision by a question of its own.
+            raise FlagError("--at cannot be part of a transaction")
         return rpc.RequestOp(request_range=range_request(parsed.args, **flags))
     del flags["is_range"]
     return rpc.RequestOp(request_delete_range=delete_request(parsed.args, **flags))

@@ -34,6 +34,7 @@ ROOT = Group(
         "diff": f"{_PACKAGE}.diff:diff",
         "undo": f"{_PACKAGE}.undo:undo",
         "tree": f"{_PACKAGE}.tree:tree",
+        "top": f"{_PACKAGE}.top:top",
         "verify": f"{_PACKAGE}.data_dir:verify",
         "hashkv": f"{_PACKAGE}.data_dir:hashkv",
         "migrate": f"{_PACKAGE}.data_dir:migrate",

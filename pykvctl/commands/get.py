@@ -1,6 +1,7 @@
 """get: read keys."""
 
 import os
+import time
 
 import click
 
@@ -122,6 +123,7 @@ def _check_bounds(name: str, low: int, high: int) -> None:
     "--from-key", type=BOOL, default=False, help="Get keys greater than or equal to the given key"
 )
 @flag("--rev", type=INT, default=0, help="Read at this revision of the store")
+@flag("--at", type=STRING, default="", help="Read as of a time; 10m or 2d ago, 2026-01-01T10:00")
 @flag("--keys-only", type=BOOL, default=False, help="Get only the keys")
 @flag("--count-only", type=BOOL, default=False, help="Get only the count")
 @flag("--print-value-only", type=BOOL, default=False, help="Print only values (simple format)")
@@ -130,10 +132,18 @@ def _check_bounds(name: str, low: int, high: int) -> None:
 @flag("--min-mod-rev", type=INT, default=0, help="Lowest revision of the last change")
 @flag("--max-mod-rev", type=INT, default=0, help="Highest revision of the last change")
 @click.pass_obj
-def get(session: Session, /, args: list[str], print_value_only: bool, **flags: object) -> None:
+def get(
+    session: Session, /, args: list[str], print_value_only: bool, at: str, **flags: object
+) -> None:
     """Read pairs and print them."""
     request = range_request(args, **flags)  # type: ignore[arg-type]
+    if at and request.revision:
+        raise BadArgumentsError("`--at` and `--rev` cannot be set at the same time, choose one")
     client = session.client
+    if at:
+        from pykvctl.timeline import revision_at  # noqa: PLC0415
+
+        request.revision = revision_at(client, at, time.time_ns(), session.timeout_s)
 
     answer = client.unary(RANGE, request, session.timeout_s)
     printer = session.printer
