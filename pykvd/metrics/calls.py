@@ -64,6 +64,15 @@ def families(sources: Sequence[Counters], *, timed: bool) -> Iterator[Family]:
     )
 
 
+def stream_count(sources: Sequence[Counters], path: str) -> int:
+    """Open calls of a method."""
+    return sum(
+        method.started - method.ok - sum(method.failed.values())
+        for source in sources
+        for method in source.methods.get(path, {}).values()
+    )
+
+
 def _by_path(sources: Sequence[Counters]) -> _ByPath:
     found: defaultdict[str, list[MethodCounters]] = defaultdict(list)
     for source in sources:

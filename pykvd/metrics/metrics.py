@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pykvd.metrics import calls
+from pykvd.metrics import calls, network, process, server, storage
 from pykvd.metrics.exposition import Family, render
 from pykvd.metrics.health import HealthCounts
+from pykvd.metrics.process import LoopLag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pykvd.config import Config
     from pykvd.node.node import Node
+    from pykvd.node.prober import Prober
     from pykvd.transport.statistics import Counters
 
 
@@ -23,16 +25,32 @@ class Metrics:
     the health endpoints.
     """
 
-    def __init__(self, node: Node, config: Config) -> None:
+    def __init__(self, node: Node, config: Config, prober: Prober) -> None:
         self.clients: list[Counters] = []
         self.health = HealthCounts()
+        self._prober = prober
         self._node = node
-        self._timed = config.metrics == "extensive"
+        self._config = config
+        self._lag = LoopLag()
+
+    def start(self) -> None:
+        """Begin to measure how late the loop is."""
+        self._lag.start()
+
+    def stop(self) -> None:
+        """End that."""
+        self._lag.stop()
 
     def render(self) -> bytes:
         """All metrics as they are now; `exposition.CONTENT_TYPE` says what it is."""
         return render(self._families())
 
     def _families(self) -> Iterator[Family]:
-        yield from calls.families(self.clients, timed=self._timed)
+        timed = self._config.metrics == "extensive"
+        yield from calls.families(self.clients, timed=timed)
+        yield from server.families(self._node, self._config)
+        yield from storage.families(self._node, self.clients)
+        yield from network.families(self._node, self._prober)
+        yield from process.families()
         yield from self.health.families()
+        yield from self._lag.families()

@@ -73,6 +73,8 @@ class Backend:
         self.on_failure = on_failure
         self._failed = False
         self.statistics = BackendStatistics()
+        #: Long reads that wait or are under way.
+        self.reading = 0
         self._recent: dict[int, bytes] = {}
         self._pending = Batch()
         self._committing: Batch | None = None
@@ -309,7 +311,11 @@ class Backend:
                 future.set_exception(error)
 
         self._jobs.put(job)
-        return await future
+        self.reading += 1
+        try:
+            return await future
+        finally:
+            self.reading -= 1
 
     def scan(self, first: int, last: int) -> Iterator[tuple[int, bytes]]:
         """Committed records by id, for loading."""

@@ -31,9 +31,13 @@ class AutoCompactor:
         self._node = node
         self._retention = retention
         self._interval = interval
+        self._mode = mode
         self._task: asyncio.Task[None] | None = None
-        if retention > 0:
-            work = self._periodic() if mode == "periodic" else self._by_revision()
+
+    def start(self) -> None:
+        """Begin the background work."""
+        if self._retention > 0:
+            work = self._periodic() if self._mode == "periodic" else self._by_revision()
             self._task = asyncio.get_running_loop().create_task(work)
 
     def stop(self) -> None:

@@ -101,6 +101,11 @@ class RaftDriver:
         self._continuing = False
         self._stopped = False
 
+    @property
+    def installing(self) -> bool:
+        """Whether a snapshot is being installed."""
+        return self._installing is not None
+
     async def settled(self) -> None:
         """Wait until no snapshot is being installed."""
         while self._installing:

@@ -54,6 +54,12 @@ class Meter:
         self._others = 0
         self._others_seconds = 0.0
 
+    @property
+    def transactions(self) -> int:
+        """Transactions applied."""
+        found = self.apply_seconds.get(("Txn", True))
+        return sum(found.counts) if found else 0
+
     def timed(self, command: Command, handler: Handler) -> Handler:
         """The handler of a command, timed; that of Put is left as it is."""
         if command is Command.PUT:
