@@ -5,6 +5,7 @@ member. A command that is refused raises RpcError and has changed nothing.
 """
 
 from collections.abc import Callable
+from functools import partial
 from struct import Struct
 
 from google.protobuf.message import Message
@@ -79,6 +80,11 @@ class Applier:
             Command.ALARM: self._alarm,
             Command.PUBLISH: self._publish,
         }
+        self._run_auth: dict[Command, Handler] = {
+            command: partial(self.auth_commands.apply, command)
+            for command in Command
+            if command not in self._handlers
+        }
         self._checks: dict[Command, Callable[..., None]] = {
             Command.PUT: permissions.check_put,
             Command.DELETE_RANGE: permissions.check_delete,
@@ -113,12 +119,13 @@ class Applier:
     def wrap(self, wrapper: Callable[[Command, Handler], Handler]) -> None:
         """Have every command run through what `wrapper` makes of its handler."""
         self._handlers = {each: wrapper(each, run) for each, run in self._handlers.items()}
+        self._run_auth = {each: wrapper(each, run) for each, run in self._run_auth.items()}
 
     def apply(self, command: Command, request: Message, caller: Identity | None = None) -> bytes:
         """Run one command for `caller`; returns the serialized response. Raises RpcError."""
         handler = self._handlers.get(command)
         if handler is None:
-            body = self.auth_commands.apply(command, request, caller)
+            body = self._run_auth[command](request, caller)
             return self.header(self.store.revision) + body
         if self._alarmed:
             self._check_alarms(command, request)

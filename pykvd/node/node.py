@@ -17,6 +17,7 @@ grow, and neither syncs nor entries are made per request.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ class Node:
         self.leader_changes = 0
         #: Heartbeats of this leader that were an interval late or more.
         self.late_ticks = 0
-        self._ticked = 0.0
+        self._ticked = math.inf
         #: Whether this member only listens.
         self.is_learner = False
         self.store = storage.store
@@ -512,12 +513,8 @@ class Node:
 
     def _tick(self) -> None:
         now = self._loop.time()
-        if (
-            self.is_leader
-            and self._ticked
-            and now - self._ticked > self.config.heartbeat_interval * 2
-        ):
-            self.late_ticks += 1
+        late = now - self._ticked > 2 * self.config.heartbeat_interval
+        self.late_ticks += late and self.is_leader
         self._ticked = now
         self.raft.tick()
         self._driver.process()
