@@ -4,8 +4,8 @@ Out: proto field names, 64-bit integers as strings, bytes in base64, enums by na
 out. In: proto or lowerCamel names, numbers or strings, both base64 alphabets with or without
 padding, enums by name or number, null for the default; unknown fields are ignored.
 
-`google.protobuf.json_format` keeps the same rules and is the tests' oracle; a message costs it three
-times as much, because it looks every field up anew. Here each message type has a plan.
+`google.protobuf.json_format` keeps the same rules and is the tests' oracle; a message costs it
+three times as much, because it looks every field up anew. Here each message type has a plan.
 """
 
 from __future__ import annotations

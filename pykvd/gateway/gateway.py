@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from pykvd.gateway.codec import Codec, JsonError, codec, load
 from pykvd.gateway.errors import error_response
-from pykvd.gateway.routes import OLD_PREFIXES, PREFIX, ROUTES
+from pykvd.gateway.routes import OLD_PREFIXES, PREFIX, ROUTES, find_method
 from pykvd.gateway.stream import GatewayStream
 from pykvd.gateway.unary import GatewayCall
-from pykvd.pb._pool import POOL
 from pykvd.status import Code, RpcError
 from pykvd.transport.grpc import message_too_large
 
@@ -53,7 +52,7 @@ class Gateway:
         self._tasks: set[asyncio.Task[None]] = set()
         self._handlers: dict[str, Handler] = {}
         for path, (service, name) in ROUTES.items():
-            method = POOL.FindServiceByName(service).FindMethodByName(name)
+            method = find_method(service, name)
             grpc_path = f"/{service}/{name}"
             if grpc_path in unary:
                 start = partial(_start_unary, unary[grpc_path], codec(method.output_type))

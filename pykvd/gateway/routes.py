@@ -2,6 +2,10 @@
 
 from typing import Final
 
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+from pykvd.pb import rpc_pb2, v3election_pb2, v3lock_pb2
+
 PREFIX: Final = "/v3/"
 OLD_PREFIXES: Final = ("/v3beta/", "/v3alpha/")
 """Prefixes of etcd 3.3 and before, for the same paths."""
@@ -77,3 +81,15 @@ ROUTES: Final = {
     for path, method in paths.items()
 }
 """The service and the method of each path."""
+
+_DESCRIPTORS: Final[dict[str, ServiceDescriptor]] = {
+    service.full_name: service
+    for module in (rpc_pb2, v3election_pb2, v3lock_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+}
+
+
+def find_method(service: str, name: str) -> MethodDescriptor:
+    """The descriptor of one RPC; KeyError when there is none."""
+    method: MethodDescriptor = _DESCRIPTORS[service].methods_by_name[name]
+    return method

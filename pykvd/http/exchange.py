@@ -40,7 +40,7 @@ class Exchange:
         self.body = body
         self.done = False
         self.started = False
-        self.on_gone: Callable[[], None] | None = None
+        self.on_gone: Callable[[], object] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.on_drain: Callable[[], None] | None = None
         self._connection = connection

@@ -1,0 +1,113 @@
+"""What each listener serves over HTTP/1.1: clients' ports, metrics ports, the peer port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pykvd.endpoints import about
+from pykvd.endpoints.checks import HealthChecks
+from pykvd.endpoints.health import health_routes
+from pykvd.endpoints.peers import peer_routes
+from pykvd.endpoints.pprof import pprof_routes
+from pykvd.gateway import Gateway
+from pykvd.gateway.errors import error_response
+from pykvd.http import Application, Handler, Head, HttpLimits, HttpServer, Response
+from pykvd.http.message import text_response
+from pykvd.logs import get_logger
+from pykvd.node.node import GRPC_OVERHEAD_BYTES
+from pykvd.status import Code
+from pykvd.transport import Server as Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pykvd.api.services import Services
+    from pykvd.config import Config
+    from pykvd.config.urls import URL
+    from pykvd.metrics import Metrics
+    from pykvd.node.node import Node
+
+#: Room for a request's other fields and for white space, beside its largest value.
+_JSON_OVERHEAD_BYTES: Final = 64 << 10
+_log = get_logger("http")
+_CODES: Final = {413: Code.RESOURCE_EXHAUSTED, 500: Code.INTERNAL}
+
+
+class Endpoints:
+    """The HTTP servers of one member.
+
+    `clients` belongs to the client port, or, with --listen-client-http-urls, to ports of its own;
+    `peers` to the peer port.
+    """
+
+    def __init__(self, node: Node, services: Services, config: Config, metrics: Metrics) -> None:
+        self._config = config
+        self._gateway: Gateway | None = None
+        self._listeners: list[Listener] = []
+        watching = self._watching_routes(node, metrics)
+        routes = watching | {
+            "/version": about.get_only(about.version),
+            "/debug/vars": about.get_only(about.variables(node)),
+        }
+        max_message_bytes = config.max_request_bytes + GRPC_OVERHEAD_BYTES
+        if config.enable_grpc_gateway:
+            self._gateway = Gateway(
+                services.unary, services.streams, max_message_bytes=max_message_bytes
+            )
+            routes |= self._gateway.routes()
+            routes["/openapi.json"] = about.get_only(about.openapi)
+        if config.enable_pprof or config.log_level == "debug":
+            routes |= pprof_routes()
+        clients = Application(routes, cors=config.cors, hosts=config.host_whitelist)
+        # Base64 takes four thirds of the room.
+        limits = HttpLimits(max_body_bytes=max_message_bytes * 4 // 3 + _JSON_OVERHEAD_BYTES)
+        self.clients = HttpServer(clients, _refusal, limits)
+        self._metrics = HttpServer(Application(watching), _refusal)
+        self.peers = HttpServer(
+            Application(peer_routes(node) | {"/version": about.get_only(about.version)}), _refusal
+        )
+
+    def _watching_routes(self, node: Node, metrics: Metrics) -> dict[str, Handler]:
+        """What those who watch the member ask for."""
+        routes = health_routes(HealthChecks(node), metrics.health)
+        return {**routes, "/metrics": about.metrics(metrics.render)}
+
+    async def listen(self, listen: Callable[[Listener, URL], Awaitable[object]]) -> None:
+        """Open the ports that speak HTTP alone: a gRPC client there finds no service."""
+        config = self._config
+        for urls, server in (
+            (config.listen_client_http_urls, self.clients),
+            (config.listen_metrics_urls, self._metrics),
+        ):
+            listener = Listener(unary={}, streams={}, http1=server)
+            self._listeners.append(listener)
+            for url in urls:
+                await listen(listener, url)
+                _log.info("serving HTTP alone", address=url)
+
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - the contract's name
+        """Let requests of clients end for `timeout` seconds, then cut; take no new ones."""
+        for listener in self._listeners:
+            await listener.close()
+        await self.clients.drain(timeout)
+
+    async def close(self) -> None:
+        """Cut what is left of all connections."""
+        for listener in self._listeners:
+            await listener.close()
+        for server in (self.clients, self._metrics, self.peers):
+            await server.close()
+        if self._gateway is not None:
+            self._gateway.close()
+
+
+def _refusal(status: int, message: str, head: Head | None) -> Response:
+    """The answer to what is no request, or cannot be served, in JSON.
+
+    A body that is too large for any message is a message that is too large to a gateway's client.
+    """
+    if head is not None and not head.path.startswith("/v3") and status == 500:
+        return text_response(status, message + "\n")
+    if status == 413 and head is not None and head.path.startswith("/v3"):
+        status = 429
+    return error_response(_CODES.get(status, Code.INVALID_ARGUMENT), message, status=status)
