@@ -26,9 +26,6 @@ REFUSED = {
 #: Set to another value than the default, these are logged and the start goes on.
 NO_EFFECT = frozenset(
     {
-        "listen-client-http-urls",
-        "listen-metrics-urls",
-        "enable-grpc-gateway",
         "max-snapshots",
         "max-wals",
         "backend-bbolt-freelist-type",
@@ -43,7 +40,6 @@ NO_EFFECT = frozenset(
         "downgrade-check-time",
         "enable-log-rotation",
         "log-rotation-config-json",
-        "enable-pprof",
         "enable-distributed-tracing",
         "distributed-tracing-address",
         "distributed-tracing-service-name",
@@ -62,8 +58,6 @@ NO_EFFECT = frozenset(
         "discovery-cacert",
         "discovery-user",
         "discovery-password",
-        "cors",
-        "host-whitelist",
         "auth-token",
         "auth-token-ttl",
         "bcrypt-cost",
