@@ -12,6 +12,7 @@ from pykvd.api.kv import KVService
 from pykvd.api.lease import LeaseService
 from pykvd.api.lock import LockService
 from pykvd.api.maintenance import MaintenanceService
+from pykvd.api.reflection import ReflectionService
 from pykvd.api.timeline import TimelineService
 from pykvd.api.watch import WatchService
 from pykvd.config import Config
@@ -36,16 +37,22 @@ def make_services(node: Node, config: Config, scratch: Path) -> Services:
     lease = LeaseService(node, quota)
     watch = WatchService(node, progress_interval=config.watch_progress_notify_interval)
     maintenance = MaintenanceService(node, quota, scratch=scratch)
-    health = HealthService()
     unary: dict[str, UnaryHandler] = {}
-    for service in (kv, lease, ClusterService(node), maintenance, health, TimelineService(node)):
+    for service in (kv, lease, ClusterService(node), maintenance, TimelineService(node)):
         unary |= service.unary()
     streams: dict[str, StreamHandler] = {}
-    for streaming in (kv, lease, watch, maintenance, health):
+    for streaming in (kv, lease, watch, maintenance):
         streams |= streaming.streams()
     # Layers over the others, with nothing of their own: they look up what they call in the tables.
     election = ElectionService(unary, streams)
     unary |= LockService(unary, streams).unary() | election.unary()
     streams |= election.streams()
     guard = Guard(node)
-    return Services(guard.unary(unary), guard.streams(streams), guard)
+    # Whoever asks about the server itself needs no rights, no leader and no voter.
+    health = HealthService(node, (*unary, *streams))
+    reflection = ReflectionService((*unary, *streams, *health.unary()))
+    return Services(
+        guard.unary(unary) | health.unary(),
+        guard.streams(streams) | health.streams() | reflection.streams(),
+        guard,
+    )

@@ -174,10 +174,10 @@ def test_what_must_not_be_ignored_is_refused(argv: list[str], text: str) -> None
 
 
 def test_what_has_no_effect_yet_is_reported(caplog: pytest.LogCaptureFixture) -> None:
-    Config.from_args(["--enable-pprof", "--max-wals=3", "--bcrypt-cost=10"], {})
+    Config.from_args(["--memory-mlock", "--max-wals=3", "--bcrypt-cost=10"], {})
     assert [record.getMessage() for record in caplog.records] == [
         "flag is accepted but has no effect yet flag=max-wals",
-        "flag is accepted but has no effect yet flag=enable-pprof",
+        "flag is accepted but has no effect yet flag=memory-mlock",
     ]
 
 
