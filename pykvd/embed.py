@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Self
 
 from pykvd.api.services import Services, make_services
+from pykvd.auth.options import InvalidAuthOptionsError, make_tokens
+from pykvd.auth.tokens import Tokens
 from pykvd.bootstrap import found, wal_directory
-from pykvd.config import Config
+from pykvd.config import Config, ConfigError
 from pykvd.config.urls import URL
 from pykvd.logs import get_logger
 from pykvd.metrics import Metrics
@@ -104,6 +106,7 @@ class Server:
             ),
             on_failure=self._failed,
             on_removed=lambda: self._failed(RemovedError(REMOVED)),
+            tokens=_tokens(config, loop),
         )
         self._services = make_services(node, config, storage.scratch)
         self._listener = self._make_listener(self._services)
@@ -179,7 +182,7 @@ class Server:
         if self._compactor:
             self._compactor.stop()
         if self._services:
-            self._services.guard.stop()
+            self._services.stop()
         if node:
             await node.hand_over()
         if self._listener and node:
@@ -192,6 +195,13 @@ class Server:
         if self._peer_listener:
             await self._peer_listener.close()
         self._listener = self._peer_listener = self._network = None
+
+
+def _tokens(config: Config, loop: asyncio.AbstractEventLoop) -> Tokens:
+    try:
+        return make_tokens(config.auth_token, config.auth_token_ttl, loop.time)
+    except InvalidAuthOptionsError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _call(

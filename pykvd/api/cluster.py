@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 
+from pykvd.api.access import Access
 from pykvd.api.decode import decode
 from pykvd.api.tasks import CallTasks
 from pykvd.cluster.membership import Action, Member, member_id
@@ -24,8 +25,9 @@ PROMOTE = "promote"
 class ClusterService:
     """MemberAdd, MemberRemove, MemberUpdate, MemberPromote, MemberList."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, access: Access) -> None:
         self._node = node
+        self._access = access
         self._membership = node.membership
         self._strict = node.config.strict_reconfig
         self._tasks = CallTasks()
@@ -45,6 +47,7 @@ class ClusterService:
         """Add a voter or a learner; a new voter must not endanger the majority."""
         request = decode(rpc.MemberAddRequest, payload)
         urls = _checked_urls(request.peerURLs)
+        self._access.require_admin(call, "member_add")
         identity = member_id(urls, str(int(time.time())))
         member = Member(identity, "", urls, is_learner=request.isLearner)
         if self._strict and not request.isLearner:
@@ -79,6 +82,7 @@ class ClusterService:
     def member_remove(self, call: Call, payload: bytes) -> None:
         """Remove a member; those left must be able to go on."""
         identity = decode(rpc.MemberRemoveRequest, payload).ID
+        self._access.require_admin(call, "member_remove")
         if self._strict:
             self._check_removal(identity)
         member = Member(identity, "", ())
@@ -105,6 +109,7 @@ class ClusterService:
     def member_update(self, call: Call, payload: bytes) -> None:
         """Give a member new peer URLs."""
         request = decode(rpc.MemberUpdateRequest, payload)
+        self._access.require_admin(call, "member_update")
         member = Member(request.ID, "", tuple(sorted(request.peerURLs)))
 
         async def update() -> None:
@@ -116,6 +121,7 @@ class ClusterService:
 
     def member_promote(self, call: Call, payload: bytes) -> None:
         """Make a learner a voter once it has caught up; the leader knows whether it has."""
+        self._access.require_admin(call, "member_promote")
 
         async def promote() -> None:
             if self._node.is_leader:
@@ -145,6 +151,7 @@ class ClusterService:
     def member_list(self, call: Call, payload: bytes) -> bytes | None:
         """List the members by id; the header carries no revision, as etcd's."""
         request = decode(rpc.MemberListRequest, payload)
+        self._access.require_user(call, "member_list")
         if request.linearizable and not self._node.can_read:
             self._node.read_later(call, self._list)
             return None

@@ -1,9 +1,16 @@
-"""What every call has to pass: the client's demand for a leader, and what a learner may serve."""
+"""What every call has to pass.
+
+A client may demand a leader, a learner serves little, and a token may come from a login that this
+member has not applied yet.
+"""
 
 import asyncio
 from collections.abc import Mapping
 
+from pykvd.api.access import Access
 from pykvd.api.decode import decode
+from pykvd.api.held import HeldStream
+from pykvd.api.tasks import CallTasks
 from pykvd.errors import Failure
 from pykvd.node.node import Node
 from pykvd.pb import rpc_pb2 as rpc
@@ -20,10 +27,15 @@ LEARNER_STREAMS = frozenset({"/etcdserverpb.Maintenance/Snapshot"})
 
 
 class Guard:
-    """Wraps handlers; costs a call two attribute reads where this member votes and has a leader."""
+    """Wraps handlers; costs a call three attribute reads in the usual case.
 
-    def __init__(self, node: Node) -> None:
+    That is where this member votes, has a leader, and auth is off.
+    """
+
+    def __init__(self, node: Node, access: Access) -> None:
         self._node = node
+        self._access = access
+        self._tasks = CallTasks()
         self._streams: dict[Stream, None] = {}
         self._missed = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -37,26 +49,37 @@ class Guard:
         return {path: self._guard_stream(path, handler) for path, handler in handlers.items()}
 
     def _guard_unary(self, path: str, handler: UnaryHandler) -> UnaryHandler:
-        node = self._node
+        node, auth, access = self._node, self._node.auth, self._access
 
         def guarded(call: Call, payload: bytes) -> bytes | None:
             if node.is_learner:
                 _check_learner(path, payload)
             if not node.leader and _wants_leader(call):
                 raise Failure.NO_LEADER.error()
+            if auth.enabled and access.must_wait(call):
+                self._tasks.run(call, self._handle_later(handler, call, payload))
+                return None
             return handler(call, payload)
 
         return guarded
+
+    async def _handle_later(self, handler: UnaryHandler, call: Call, payload: bytes) -> None:
+        """Handle a call once every login before it is applied."""
+        await self._node.read_barrier()
+        reply = handler(call, payload)
+        if reply is not None:
+            call.reply(reply)
 
     def _guard_stream(self, path: str, handler: StreamHandler) -> StreamHandler:
         def guarded(stream: Stream) -> StreamReceiver:
             if self._node.is_learner and path not in LEARNER_STREAMS:
                 raise Failure.LEARNER.error()
-            if not _wants_leader(stream):
-                return handler(stream)
-            if not self._node.leader:
-                raise Failure.NO_LEADER.error()
-            self._watch(stream)
+            if _wants_leader(stream):
+                if not self._node.leader:
+                    raise Failure.NO_LEADER.error()
+                self._watch(stream)
+            if self._node.auth.enabled and self._access.must_wait(stream):
+                return HeldStream(stream, handler, self._node.read_barrier)
             return handler(stream)
 
         return guarded

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from time import perf_counter
 
+from pykvd.api.access import Access, Asking, Caller
 from pykvd.api.decode import decode
 from pykvd.api.tasks import CallTasks
 from pykvd.errors import Code, Failure, RpcError
@@ -35,9 +36,12 @@ STREAM_FIRST_CHUNK = 10
 class KVService:
     """Range, Put, DeleteRange, Txn, Compact, RangeStream."""
 
-    def __init__(self, node: Node, quota: Quota, *, max_txn_ops: int) -> None:
+    def __init__(self, node: Node, quota: Quota, access: Access, *, max_txn_ops: int) -> None:
         self._node = node
+        self._auth = node.auth
+        self._permissions = node.applier.permissions
         self._quota = quota
+        self._access = access
         self._store = node.store
         self._header = node.header
         self._max_txn_ops = max_txn_ops
@@ -66,15 +70,20 @@ class KVService:
             self._tasks.run(call, self._read_in_slices(call, request, local=local))
             return None
         if not local:
-            self._node.read_later(call, lambda: self._read(request))
+            self._node.read_later(call, lambda: self._read(call, request))
             return None
-        return self._read(request)
+        return self._read(call, request)
 
-    def _read(self, request: rpc.RangeRequest) -> bytes:
+    def _read(self, call: Call, request: rpc.RangeRequest) -> bytes:
+        if self._auth.enabled:
+            self._permit_range(call, request)
         started = perf_counter()
         response = encode_range(self._header(self._store.revision), self._range(request))
         self._node.meter.ranged(request, perf_counter() - started, len(response))
         return response
+
+    def _permit_range(self, call: Asking, request: rpc.RangeRequest) -> Caller:
+        return self._access.permit(call, "range", self._permissions.check_range, request)
 
     def _is_long(self, request: rpc.RangeRequest) -> bool:
         if request.count_only or request.sort_order == rpc.RangeRequest.DESCEND:
@@ -87,6 +96,7 @@ class KVService:
         """Answer a long Range at one revision without holding up the loop."""
         if not local:
             await self._node.read_barrier()
+        caller = self._permit_range(call, request)
         started = perf_counter()
         revision = self._pin(request)
         header = self._header(self._store.revision)
@@ -100,6 +110,7 @@ class KVService:
             if request.limit > 0 and len(result.kvs) >= request.limit:
                 break
             await asyncio.sleep(0)
+            self._access.recheck(caller)
         result.more = key is not None
         response = encode_range(header, result)
         self._store.ranges += 1
@@ -133,16 +144,18 @@ class KVService:
         cost = PUT_OVERHEAD + len(request.key) + len(request.value)
         self._quota.check(cost)
         check_put(request)
-        self._node.check_size(payload)
-        self._node.propose(Command.PUT, payload, request, call)
+        caller = self._access.permit(call, "put") if self._auth.enabled else None
+        self._node.check_size(payload, caller)
+        self._node.propose(Command.PUT, payload, request, call, caller=caller)
 
     def delete_range(self, call: Call, payload: bytes) -> None:
         """Propose a DeleteRange."""
         request = decode(rpc.DeleteRangeRequest, payload)
         if not request.key:
             raise Failure.EMPTY_KEY.error()
-        self._node.check_size(payload)
-        self._node.propose(Command.DELETE_RANGE, payload, request, call)
+        caller = self._access.permit(call, "delete_range")
+        self._node.check_size(payload, caller)
+        self._node.propose(Command.DELETE_RANGE, payload, request, call, caller=caller)
 
     def txn(self, call: Call, payload: bytes) -> bytes | None:
         """Run a transaction that only reads here; propose any other."""
@@ -151,19 +164,25 @@ class KVService:
         check_txn(request, self._max_txn_ops)
         if is_read_only(request):
             if is_serializable(request) or self._node.can_read:
-                return self._node.applier.read_txn(request)
-            self._node.read_later(call, lambda: self._node.applier.read_txn(request))
+                return self._read_txn(call, request)
+            self._node.read_later(call, lambda: self._read_txn(call, request))
             return None
-        self._node.check_size(payload)
-        self._node.propose(Command.TXN, payload, request, call)
+        caller = self._access.permit(call, "txn")
+        self._node.check_size(payload, caller)
+        self._node.propose(Command.TXN, payload, request, call, caller=caller)
         return None
+
+    def _read_txn(self, call: Call, request: rpc.TxnRequest) -> bytes:
+        self._access.permit(call, "txn", self._permissions.check_txn, request)
+        return self._node.applier.read_txn(request)
 
     def compact(self, call: Call, payload: bytes) -> None:
         """Propose a compaction; a physical one is answered when the records are gone."""
         request = decode(rpc.CompactionRequest, payload)
-        self._node.check_size(payload)
+        caller = self._access.require_admin(call, "compact")
+        self._node.check_size(payload, caller)
         responder = _PhysicalCompaction(self._node, call, self._tasks) if request.physical else call
-        self._node.propose(Command.COMPACT, payload, request, responder)
+        self._node.propose(Command.COMPACT, payload, request, responder, caller=caller)
 
     async def range_stream(self, stream: AsyncStream) -> None:
         """Answer a Range in chunks at one pinned revision."""
@@ -172,21 +191,28 @@ class KVService:
         _check_streamable(request)
         if not request.serializable:
             await self._node.read_barrier()
+        caller = self._permit_range(stream, request)
         revision = self._pin(request)
         header = self._header(self._store.revision)
         if request.count_only:
             await stream.send(_chunk(encode_range(header, self._range(request))))
             return
-        await self._send_chunks(stream, request, revision, header)
+        await self._send_chunks(stream, request, revision, header, caller)
 
     async def _send_chunks(
-        self, stream: AsyncStream, request: rpc.RangeRequest, revision: int, header: bytes
+        self,
+        stream: AsyncStream,
+        request: rpc.RangeRequest,
+        revision: int,
+        header: bytes,
+        caller: Caller,
     ) -> None:
         size_wanted = self._node.config.max_request_bytes
         limit, sent, count = STREAM_FIRST_CHUNK, 0, self._count(request, revision)
         key: bytes | None = request.key
         while key is not None:
             left = request.limit - sent if request.limit > 0 else limit
+            self._access.recheck(caller)
             check_revision(self._store, revision)
             kvs, key = self._store.page(request, key, revision, min(limit, left))
             sent += len(kvs)

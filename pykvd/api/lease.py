@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Iterable
 
+from pykvd.api.access import Access
 from pykvd.api.decode import decode
 from pykvd.api.tasks import CallTasks
 from pykvd.errors import Failure, RpcError
@@ -38,8 +40,10 @@ class LeaseIds:
 class LeaseService:
     """LeaseGrant, LeaseRevoke, LeaseKeepAlive, LeaseTimeToLive, LeaseLeases."""
 
-    def __init__(self, node: Node, quota: Quota) -> None:
+    def __init__(self, node: Node, quota: Quota, access: Access) -> None:
         self._node = node
+        self._access = access
+        self._permissions = node.applier.permissions
         self._quota = quota
         self._lessor = node.lessor
         self._new_id = LeaseIds(node.member_id)
@@ -65,21 +69,27 @@ class LeaseService:
         """Propose a lease; id 0 is replaced by one of ours."""
         request = decode(rpc.LeaseGrantRequest, payload)
         self._quota.check(LEASE_COST)
+        caller = self._access.require_user(call, "lease_grant")
         while request.ID == 0 or (not payload and request.ID in self._lessor.leases):
             request.ID, payload = self._new_id(), b""
         payload = payload or request.SerializeToString()
-        self._node.check_size(payload)
-        self._node.propose(Command.LEASE_GRANT, payload, request, call)
+        self._node.check_size(payload, caller)
+        self._node.propose(Command.LEASE_GRANT, payload, request, call, caller=caller)
 
     def revoke(self, call: Call, payload: bytes) -> None:
         """Propose the end of a lease."""
         request = decode(rpc.LeaseRevokeRequest, payload)
-        self._node.propose(Command.LEASE_REVOKE, payload, request, call)
+        caller = self._access.require_user(call, "lease_revoke")
+        self._node.propose(Command.LEASE_REVOKE, payload, request, call, caller=caller)
 
     def time_to_live(self, call: Call, payload: bytes) -> bytes | None:
         """Tell the remaining seconds of a lease, and its keys if asked; the leader knows them."""
+        request = decode(rpc.LeaseTimeToLiveRequest, payload)
+        self._access.require_user(call, "lease_time_to_live")
+        if request.keys:
+            self._permit_reads(call, "lease_time_to_live", [request.ID])
         leads = self._node.is_leader
-        if leads and decode(rpc.LeaseTimeToLiveRequest, payload).ID in self._lessor.leases:
+        if leads and request.ID in self._lessor.leases:
             return self._header() + self._time_to_live(payload)
 
         async def ask() -> None:
@@ -87,17 +97,25 @@ class LeaseService:
                 answer = await self._answer_time_to_live(payload)
             else:
                 answer = await self._node.ask_leader(TIME_TO_LIVE, payload)
+            # It may name keys that were not attached yet when rights were looked at before.
+            keys = rpc.LeaseTimeToLiveResponse.FromString(answer).keys
+            check = self._permissions.check_reads
+            self._access.permit(call, "lease_time_to_live", check, keys)
             call.reply(self._header() + answer)
 
         self._tasks.run(call, ask())
         return None
 
+    def _permit_reads(self, call: Call, action: str, lease_ids: Iterable[int]) -> None:
+        check = self._permissions.check_lease_reads
+        self._access.permit(call, action, check, lease_ids)
+
     async def _answer_time_to_live(self, payload: bytes) -> bytes:
         self._check_leads()
-        await self._look_again(decode(rpc.LeaseTimeToLiveRequest, payload).ID)
+        await self.look_again(decode(rpc.LeaseTimeToLiveRequest, payload).ID)
         return self._time_to_live(payload)
 
-    async def _look_again(self, lease_id: int) -> None:
+    async def look_again(self, lease_id: int) -> None:
         """Before a lease is said to be gone, or there by a new leader, apply what is committed.
 
         A leader whose disk is slow applies a grant later than the follower that answered it; a new
@@ -110,7 +128,7 @@ class LeaseService:
         """Renew for another member: a LeaseKeepAliveRequest in, the new TTL in decimal out."""
         self._check_leads()
         lease_id = decode(rpc.LeaseKeepAliveRequest, payload).ID
-        await self._look_again(lease_id)
+        await self.look_again(lease_id)
         responder = FutureResponder()
         renew(self._node, lease_id, responder)
         return await responder.future
@@ -130,15 +148,17 @@ class LeaseService:
                 response.keys.extend(sorted(lease.keys))
         return response.SerializeToString()
 
-    def leases(self, _call: Call, _payload: bytes) -> bytes:
+    def leases(self, call: Call, _payload: bytes) -> bytes:
         """List all leases, those that end first in front."""
+        self._access.require_user(call, "lease_leases")
+        self._permit_reads(call, "lease_leases", self._lessor.leases)
         statuses = [rpc.LeaseStatus(ID=lease_id) for lease_id in self._lessor.by_expiry()]
         response = rpc.LeaseLeasesResponse(leases=statuses)
         return self._header() + response.SerializeToString()
 
     def keep_alive(self, stream: Stream) -> StreamReceiver:
         """Renew leases as the client asks, one answer a request."""
-        return _KeepAlive(self._node, stream)
+        return _KeepAlive(self._node, self, self._access, stream)
 
     def _header(self) -> bytes:
         return self._node.header(self._node.store.revision)
@@ -171,8 +191,10 @@ def renew(node: Node, lease_id: int, responder: Responder) -> None:
 class _KeepAlive:
     """One keep-alive stream. Answers leave in the order of the requests."""
 
-    def __init__(self, node: Node, stream: Stream) -> None:
+    def __init__(self, node: Node, service: LeaseService, access: Access, stream: Stream) -> None:
         self._node = node
+        self._service = service
+        self._access = access
         self._stream = stream
         self._renewals: deque[_Renewal] = deque()
         self._half_closed = False
@@ -184,16 +206,26 @@ class _KeepAlive:
         header = self._node.header(self._node.store.revision)
         renewal = _Renewal(self, header, request.ID)
         self._renewals.append(renewal)
+        self._permit(request.ID)
         if self._node.keeps_leases and request.ID in self._node.lessor.leases:
             renew(self._node, request.ID, renewal)
             return
-        task = asyncio.get_running_loop().create_task(self._ask_leader(message, renewal))
+        work = self._ask_leader(request.ID, message, renewal)
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _ask_leader(self, message: bytes, renewal: "_Renewal") -> None:
+    def _permit(self, lease_id: int) -> None:
+        """Who keeps a lease alive keeps its keys: they must be the caller's to write."""
+        self._access.require_user(self._stream, "lease_keep_alive")
+        check = self._node.applier.permissions.check_lease_writes
+        self._access.permit(self._stream, "lease_keep_alive", check, lease_id)
+
+    async def _ask_leader(self, lease_id: int, message: bytes, renewal: "_Renewal") -> None:
         try:
             if self._node.is_leader:
+                await self._service.look_again(lease_id)
+                self._permit(lease_id)
                 renewal.reply(await self._node.answers[KEEP_ALIVE](message))
             else:
                 renewal.reply(await self._node.ask_leader(KEEP_ALIVE, message))

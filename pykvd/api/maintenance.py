@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
+from pykvd.api.access import Access
 from pykvd.api.decode import decode
 from pykvd.api.tasks import CallTasks
 from pykvd.errors import Code, Failure, RpcError
@@ -31,8 +32,9 @@ _log = get_logger("maintenance")
 class MaintenanceService:
     """Alarm, Status, Defragment, Hash, HashKV, Snapshot, MoveLeader, Downgrade."""
 
-    def __init__(self, node: Node, quota: Quota, *, scratch: Path) -> None:
+    def __init__(self, node: Node, quota: Quota, access: Access, *, scratch: Path) -> None:
         self._node = node
+        self._access = access
         self._backend = node.store.backend
         self._quota = quota
         self._scratch = scratch
@@ -57,10 +59,15 @@ class MaintenanceService:
     def alarm(self, call: Call, payload: bytes) -> None:
         """Get, activate or deactivate alarms, through the log."""
         request = decode(rpc.AlarmRequest, payload)
-        self._node.propose(Command.ALARM, payload, request, call)
+        if request.action == rpc.AlarmRequest.GET:
+            caller = self._access.require_user(call, "alarm")
+        else:
+            caller = self._access.require_admin(call, "alarm")
+        self._node.propose(Command.ALARM, payload, request, call, caller=caller)
 
-    def status(self, _call: Call, _payload: bytes) -> bytes:
+    def status(self, call: Call, _payload: bytes) -> bytes:
         """Tell how this member is."""
+        self._access.require_user(call, "status")
         node = self._node
         raft = node.raft.status()
         response = rpc.StatusResponse(
@@ -87,6 +94,7 @@ class MaintenanceService:
 
     def defragment(self, call: Call, _payload: bytes) -> None:
         """Rewrite the file without its free pages; reads and writes go on meanwhile."""
+        self._access.require_admin(call, "defragment")
 
         async def work() -> None:
             size = self._backend.size
@@ -99,6 +107,7 @@ class MaintenanceService:
 
     def hash(self, call: Call, _payload: bytes) -> None:
         """Hash this member's whole file."""
+        self._access.require_admin(call, "hash")
 
         async def work() -> None:
             await self._node.committer.flush()
@@ -111,6 +120,7 @@ class MaintenanceService:
     def hash_kv(self, call: Call, payload: bytes) -> None:
         """Hash the key-value records up to a revision."""
         request = decode(rpc.HashKVRequest, payload)
+        self._access.require_admin(call, "hash_kv")
         store = self._node.store
         revision = request.revision or store.revision
         compacted = store.compact_revision
@@ -132,6 +142,7 @@ class MaintenanceService:
     async def snapshot(self, stream: AsyncStream) -> None:
         """Stream a copy of the file, then its SHA-256."""
         await stream.recv()
+        self._access.require_admin(stream, "snapshot")
         await self._node.committer.flush()
         directory = Path(tempfile.mkdtemp(prefix="snapshot-", dir=self._scratch))
         try:
@@ -144,6 +155,7 @@ class MaintenanceService:
     def move_leader(self, call: Call, payload: bytes) -> None:
         """Hand leadership over; answered when the other member leads."""
         request = decode(rpc.MoveLeaderRequest, payload)
+        self._access.require_admin(call, "move_leader")
 
         async def work() -> None:
             await self._node.move_leader(request.targetID)
@@ -151,9 +163,10 @@ class MaintenanceService:
 
         self._tasks.run(call, work())
 
-    def downgrade(self, _call: Call, payload: bytes) -> bytes:
+    def downgrade(self, call: Call, payload: bytes) -> bytes:
         """Check a version to downgrade to; there is none below ours that could take over."""
         request = decode(rpc.DowngradeRequest, payload)
+        self._access.require_admin(call, "downgrade")
         major, minor = (int(part) for part in API_VERSION.split(".")[:2])
         match request.action:
             case rpc.DowngradeRequest.VALIDATE | rpc.DowngradeRequest.ENABLE:

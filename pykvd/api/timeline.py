@@ -1,5 +1,6 @@
 """The Timeline service: when revisions were written, which the etcd API cannot tell."""
 
+from pykvd.api.access import Access
 from pykvd.api.decode import decode
 from pykvd.errors import Failure
 from pykvd.node.node import Node
@@ -10,8 +11,9 @@ from pykvd.transport import Call, UnaryHandler
 class TimelineService:
     """RevisionAt, Times."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, access: Access) -> None:
         self._node = node
+        self._access = access
         self._store = node.store
         self._timeline = node.applier.timeline
 
@@ -25,6 +27,7 @@ class TimelineService:
     def revision_at(self, call: Call, payload: bytes) -> bytes | None:
         """Tell which revision was the newest at a time."""
         request = decode(pb.RevisionAtRequest, payload)
+        self._access.require_user(call, "revision_at")
         if self._node.can_read:
             return self._revision_at(request)
         self._node.read_later(call, lambda: self._revision_at(request))
@@ -44,6 +47,7 @@ class TimelineService:
     def times(self, call: Call, payload: bytes) -> bytes | None:
         """Tell when revisions were written."""
         request = decode(pb.TimesRequest, payload)
+        self._access.require_user(call, "times")
         if self._node.can_read:
             return self._times(request)
         self._node.read_later(call, lambda: self._times(request))

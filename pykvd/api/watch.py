@@ -3,8 +3,9 @@
 import asyncio
 import random
 
+from pykvd.api.access import Access
 from pykvd.api.decode import decode
-from pykvd.errors import Failure
+from pykvd.errors import Code, Failure, RpcError
 from pykvd.mvcc.index import FROM_KEY
 from pykvd.node.node import Node
 from pykvd.pb import rpc_pb2 as rpc
@@ -20,8 +21,9 @@ EMPTY_RANGE = "mvcc: watcher range is empty"
 class WatchService:
     """Watch. `progress_interval` seconds pass between periodic progress notices."""
 
-    def __init__(self, node: Node, *, progress_interval: float) -> None:
+    def __init__(self, node: Node, access: Access, *, progress_interval: float) -> None:
         self._node = node
+        self._access = access
         self._progress_interval = progress_interval
 
     def streams(self) -> dict[str, StreamHandler]:
@@ -31,14 +33,17 @@ class WatchService:
     def watch(self, stream: Stream) -> StreamReceiver:
         """Start a watch stream."""
         stream.send_headers()
-        return _WatchStream(self._node, stream, self._progress_interval)
+        return _WatchStream(self._node, self._access, stream, self._progress_interval)
 
 
 class _WatchStream:
     """The watchers of one stream; implements StreamReceiver and watcher.Session."""
 
-    def __init__(self, node: Node, stream: Stream, progress_interval: float) -> None:
+    def __init__(
+        self, node: Node, access: Access, stream: Stream, progress_interval: float
+    ) -> None:
         self._node = node
+        self._access = access
         self._hub = node.hub
         self._stream = stream
         self._watchers: dict[int, Watcher] = {}
@@ -65,6 +70,11 @@ class _WatchStream:
         end = request.range_end
         if request.start_revision < 0:
             self._refuse(Failure.COMPACTED.text)
+            return
+        try:
+            self._access.permit(self._stream, "watch", self._node.auth.check_read, key, end)
+        except RpcError as error:
+            self._refuse(_go_text(error))
             return
         if end and end != FROM_KEY and end <= key:
             self._refuse(EMPTY_RANGE)
@@ -164,3 +174,9 @@ class _WatchStream:
         for watcher in self._watchers.values():
             self._hub.remove(watcher)
         self._watchers.clear()
+
+
+def _go_text(error: RpcError) -> str:
+    """A status as grpc-go prints it, which is what etcd gives as a reason."""
+    name = Code(error.code).name.title().replace("_", "")
+    return f"rpc error: code = {name} desc = {error.message}"

@@ -1,7 +1,7 @@
 """The audit log: who changed users, roles or auth itself, and who was refused what.
 
-Lines of the logger `audit`, on the member that the client talked to. Names, keys' owners and kinds
-of requests are told; passwords, hashes, tokens and keys never are.
+Lines of the logger `audit`, on the member that the client talked to. Names, permissions and
+kinds of requests are told; passwords, hashes, tokens and values never are.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ _DENIALS = frozenset(
         Failure.USER_EMPTY,
         Failure.AUTH_FAILED,
         Failure.AUTH_OLD_REVISION,
+        Failure.INVALID_AUTH_MANAGEMENT,
     )
 )
 
@@ -38,7 +39,14 @@ class Audit:
         """Users, roles or auth were changed."""
         _log.info("auth changed", action=action, user=_name(caller), peer=peer, **fields)
 
-    def refused(self, action: str, caller: Identity | None, peer: str, error: RpcError) -> None:
+    def refused(
+        self,
+        action: str,
+        caller: Identity | None,
+        peer: str,
+        error: RpcError,
+        **fields: object,
+    ) -> None:
         """A request failed: told if it did for want of rights or credentials."""
         if error.message not in _DENIALS:
             return
@@ -48,8 +56,14 @@ class Audit:
             self._second, self._written = second, 0
         self._written += 1
         if self._written <= DENIALS_PER_SECOND:
-            reason = error.message
-            _log.warn("request denied", action=action, user=_name(caller), peer=peer, reason=reason)
+            _log.warn(
+                "request denied",
+                action=action,
+                user=_name(caller),
+                peer=peer,
+                reason=error.message,
+                **fields,
+            )
 
     def _sum_up(self) -> None:
         if self._written > DENIALS_PER_SECOND:

@@ -86,3 +86,10 @@ class Permissions:
             lease = self._lessor.leases.get(lease_id)
             for key in lease.keys if lease else ():
                 self._auth.check_read(caller, key)
+
+    def check_reads(self, caller: Caller, keys: Iterable[bytes]) -> None:
+        """Raise unless the caller may read each of the keys."""
+        if self._auth.is_admin(caller):
+            return
+        for key in keys:
+            self._auth.check_read(caller, key)

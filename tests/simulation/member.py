@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from pykvd.api.access import Access
 from pykvd.api.kv import KVService
 from pykvd.api.lease import LeaseService
 from pykvd.api.watch import WatchService
@@ -98,9 +99,10 @@ class Process:
         self.peers = SimulatedPeers(self)
         self.node = ObservedNode(self, self.config, storage)
         quota = Quota(self.node, 0)
-        self.kv = KVService(self.node, quota, max_txn_ops=128)
-        self.lease = LeaseService(self.node, quota)
-        self.watch = WatchService(self.node, progress_interval=PROGRESS_SECONDS)
+        access = Access(self.node)
+        self.kv = KVService(self.node, quota, access, max_txn_ops=128)
+        self.lease = LeaseService(self.node, quota, access)
+        self.watch = WatchService(self.node, access, progress_interval=PROGRESS_SECONDS)
         self.world.checks.started(self)
         self.loop.create_task(self._serve())
 
