@@ -16,6 +16,7 @@ from pykvd.api.lease import LeaseService
 from pykvd.api.lock import LockService
 from pykvd.api.maintenance import MaintenanceService
 from pykvd.api.passwords import Passwords
+from pykvd.api.reflection import ReflectionService
 from pykvd.api.timeline import TimelineService
 from pykvd.api.watch import WatchService
 from pykvd.config import Config
@@ -49,17 +50,24 @@ def make_services(node: Node, config: Config, scratch: Path) -> Services:
     watch = WatchService(node, access, progress_interval=config.watch_progress_notify_interval)
     maintenance = MaintenanceService(node, quota, access, scratch=scratch)
     auth = AuthService(node, access, passwords)
-    health = HealthService()
     unary: dict[str, UnaryHandler] = {}
     cluster, timeline = ClusterService(node, access), TimelineService(node, access)
-    for service in (kv, lease, cluster, maintenance, auth, health, timeline):
+    for service in (kv, lease, cluster, maintenance, auth, timeline):
         unary |= service.unary()
     streams: dict[str, StreamHandler] = {}
-    for streaming in (kv, lease, watch, maintenance, health):
+    for streaming in (kv, lease, watch, maintenance):
         streams |= streaming.streams()
     # Layers over the others, with nothing of their own: they look up what they call in the tables.
     election = ElectionService(unary, streams)
     unary |= LockService(unary, streams).unary() | election.unary()
     streams |= election.streams()
     guard = Guard(node, access)
-    return Services(guard.unary(unary), guard.streams(streams), guard, passwords)
+    # Whoever asks about the server itself needs no rights, no leader and no voter.
+    health = HealthService(node, (*unary, *streams))
+    reflection = ReflectionService((*unary, *streams, *health.unary()))
+    return Services(
+        guard.unary(unary) | health.unary(),
+        guard.streams(streams) | health.streams() | reflection.streams(),
+        guard,
+        passwords,
+    )
