@@ -81,6 +81,7 @@ class Server:
     async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         config = self.config
         self._tls = member_tls(config)
+        tokens = _tokens(config, loop)
         founding = await found(config, self._tls.dialler)
         storage = open_storage(
             Path(config.data_dir),
@@ -106,7 +107,7 @@ class Server:
             ),
             on_failure=self._failed,
             on_removed=lambda: self._failed(RemovedError(REMOVED)),
-            tokens=_tokens(config, loop),
+            tokens=tokens,
         )
         self._services = make_services(node, config, storage.scratch)
         self._listener = self._make_listener(self._services)
