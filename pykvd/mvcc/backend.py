@@ -21,6 +21,7 @@ from time import perf_counter
 from typing import TypeVar
 
 from pykvd.histogram import timing
+from pykvd.mvcc.digest import Digest
 from pykvd.mvcc.environment import Environment
 from pykvd.mvcc.statistics import BackendStatistics
 
@@ -30,12 +31,13 @@ T = TypeVar("T")
 RECENT_BYTES = 32 << 20
 #: Rough cost of a record beside its bytes: dict slot, int id, bytes header.
 RECORD_OVERHEAD = 150
+DIGEST_KEY = b"digest"
 
 
 class Batch:
     """Changes that will share one LMDB transaction."""
 
-    __slots__ = ("deleted", "meta", "records", "removed", "size")
+    __slots__ = ("deleted", "dropped", "meta", "records", "removed", "size")
 
     def __init__(self) -> None:
         self.records: list[int] = []
@@ -44,6 +46,9 @@ class Batch:
         #: Records that were removed while this batch was being committed: it must hold them still,
         #: or the file would not be the state at its applied index.
         self.removed: dict[int, bytes] = {}
+        #: Records that were removed before this batch was committed: the file never holds them, but
+        #: the digest is of all that was written.
+        self.dropped: dict[int, bytes] = {}
         self.size = 0
 
     def __bool__(self) -> bool:
@@ -85,6 +90,8 @@ class Backend:
         #: Tells a defragmentation that the loop reads the new file (or, with False, never will).
         self._switched: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._sizes = environment.sizes()
+        self.digest = _load_digest(environment)
+        """Of all records of the file, and those removed from it. Replaced with the file."""
         self._thread = threading.Thread(target=self._run, name="pykvd-backend", daemon=True)
         self._thread.start()
 
@@ -110,6 +117,11 @@ class Backend:
         return self._pending.size + committing
 
     @property
+    def removing(self) -> bool:
+        """Whether the file still holds records that were removed."""
+        return bool(self._pending.deleted or (self._committing and self._committing.deleted))
+
+    @property
     def idle(self) -> bool:
         """Whether a commit may begin: none is under way, and the file is not being replaced."""
         return self._committing is None and not self._installing
@@ -123,9 +135,11 @@ class Backend:
 
     def remove(self, record_ids: Iterable[int]) -> None:
         """Delete records; recent ones are gone at once, those in the file with the next commit."""
-        batch = self._committing
+        batch, pending = self._committing, self._pending
         for record_id in record_ids:
-            if batch and batch.records and batch.records[0] <= record_id <= batch.records[-1]:
+            if pending.records and record_id >= pending.records[0]:
+                pending.dropped[record_id] = self._recent[record_id]
+            elif batch and batch.records and batch.records[0] <= record_id <= batch.records[-1]:
                 # In this order: the writer looks for it here when it is gone from there.
                 batch.removed[record_id] = self._recent[record_id]
             self._recent.pop(record_id, None)
@@ -198,15 +212,18 @@ class Backend:
         batch, self._pending = self._pending, Batch()
         self.statistics.record_bytes += batch.size
         self._committing = batch
+        ids = batch.records
 
         def work() -> None:
             started = perf_counter()
-            records = []
-            for record_id in batch.records:
-                framed = self._recent.get(record_id) or batch.removed.get(record_id)
-                # Neither: it was removed before the commit began.
-                if framed is not None:
-                    records.append((record_id, framed))
+            recent, removed, dropped = self._recent, batch.removed, batch.dropped
+            written = [recent.get(each) or removed.get(each) or dropped[each] for each in ids]
+            if ids:
+                self.digest.extend(ids, written)
+                batch.meta["meta", DIGEST_KEY] = self.digest.encode()
+            records = list(zip(ids, written, strict=True))
+            if dropped:
+                records = [item for item in records if item[0] not in dropped]
             self._environment.write(records, batch.deleted, batch.meta)
             self._sizes = self._environment.sizes()
             self.statistics.commit_seconds.observe(perf_counter() - started)
@@ -215,6 +232,7 @@ class Backend:
         def finish() -> None:
             self._committing = None
             batch.removed.clear()
+            batch.dropped.clear()
             self._retain(batch)
             if done:
                 done()
@@ -255,6 +273,7 @@ class Backend:
             self._committed.clear()
             self._committed_bytes = 0
             self._pending = Batch()
+            self.digest = _load_digest(self._environment)
             reload()
 
         self._installing = True
@@ -341,3 +360,8 @@ class Backend:
         self._jobs.put(None)
         self._thread.join()
         self._environment.close()
+
+
+def _load_digest(environment: Environment) -> Digest:
+    found = dict(environment.table("meta")).get(DIGEST_KEY)
+    return Digest.decode(found) if found else Digest()
