@@ -11,24 +11,31 @@ class HeaderEncoder:
         self._term = b""
         self._revision = -1
         self._last = b""
+        # All before the revision, which has so many bytes.
+        self._head = b""
+        self._width = -1
         self.term = 0
 
     def set_term(self, term: int) -> None:
         """Use a new raft term from now on."""
         self.term = term
         self._term = b" " + varint(term) if term else b""
-        self._revision = -1
+        self._revision = self._width = -1
 
     def __call__(self, revision: int) -> bytes:
         """The framed header with this store revision (0 leaves it out)."""
         if revision != self._revision:
             self._revision = revision
-            self._last = self._encode(revision)
+            text = varint(revision) if revision else b""
+            if len(text) != self._width:
+                self._fit(len(text))
+            self._last = self._head + text + self._term
         return self._last
 
-    def _encode(self, revision: int) -> bytes:
-        body = self._identity + (b"\x18" + varint(revision) if revision else b"") + self._term
-        return b"\n" + varint(len(body)) + body
+    def _fit(self, width: int) -> None:
+        self._width = width
+        before = self._identity + (b"\x18" if width else b"")
+        self._head = b"\n" + varint(len(before) + width + len(self._term)) + before
 
 
 def revision_header(revision: int) -> bytes:
