@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pykvd.embed import Server
     from pykvd.embedded.background import BackgroundServer, serve
     from pykvd.embedded.cluster import BackgroundCluster, serve_cluster
-    from pykvd.version import VERSION as __version__
+
+    __version__: str
 
 __all__ = [
     "URL",

@@ -68,8 +68,13 @@ class BackgroundServer:
 
     @property
     def running(self) -> bool:
-        """Whether it serves; False as well after the server failed by itself."""
+        """Whether it starts or serves; False as well after it failed by itself."""
         return self._life is not None and self._life.thread.is_alive()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it serves, or has failed to start."""
+        return self._life is not None and self._life.started.is_set()
 
     @property
     def failure(self) -> BaseException | None:
@@ -124,13 +129,6 @@ class BackgroundServer:
             self.stop()
             self._server.vacate()
 
-    def run(self, work: Coroutine[None, None, None]) -> None:
-        """Run a coroutine on the server's loop while it serves; for tests that disturb it."""
-        self._check_process()
-        life = self._life
-        assert life
-        asyncio.run_coroutine_threadsafe(work, life.loop).result()
-
     def _end(self, ending: Ending) -> None:
         if os.getpid() != self._owner:
             return
@@ -149,28 +147,33 @@ class _Life:
 
     def __init__(self, server: Server) -> None:
         self.failure: BaseException | None = None
-        self.loop: asyncio.AbstractEventLoop
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._server = server
-        self._started = threading.Event()
+        self.started = threading.Event()
         self._start_error: BaseException | None = None
         self._ending: Ending = partial(server.stop, 0)
-        self._asked: asyncio.Event
+        self._asked = asyncio.Event()
         self.thread = threading.Thread(target=self._run, name="pykvd-server", daemon=True)
         self.thread.start()
 
     def wait_started(self) -> None:
         """Wait until the server serves; raises what kept it from it."""
-        self._started.wait()
+        self.started.wait()
         if self._start_error:
             self.thread.join()
             raise self._start_error
 
+    def post(self, step: Callable[[], object]) -> None:
+        """Run a step on the loop, if there is one yet and still."""
+        if self._loop:
+            with contextlib.suppress(RuntimeError):  # closed
+                self._loop.call_soon_threadsafe(step)
+
     def end(self, ending: Ending) -> None:
         """Have the server end in this way and join the thread."""
-        self._started.wait()
+        self.started.wait()
         self._ending = ending
-        with contextlib.suppress(RuntimeError):  # the loop is closed: it ended by itself
-            self.loop.call_soon_threadsafe(self._asked.set)
+        self.post(self._asked.set)
         self.thread.join()
 
     def _run(self) -> None:
@@ -180,15 +183,14 @@ class _Life:
             except BaseException as error:  # noqa: BLE001 - whoever started it is told
                 self._start_error = self.failure = error
             finally:
-                self._started.set()
+                self.started.set()
 
     async def _serve(self) -> None:
-        self.loop = asyncio.get_running_loop()
-        self._asked = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         await self._server.start()
-        self._started.set()
-        asked = self.loop.create_task(self._asked.wait())
-        failing = self.loop.create_task(self._server.wait_failed())
+        self.started.set()
+        asked = self._loop.create_task(self._asked.wait())
+        failing = self._loop.create_task(self._server.wait_failed())
         await asyncio.wait((asked, failing), return_when=asyncio.FIRST_COMPLETED)
         if failing.done():
             self.failure = failing.result()

@@ -56,11 +56,14 @@ class Place:
     """
 
     def __init__(self, config: Config | None, data_dir: PathLike | None, port: Port) -> None:
-        _check(config, data_dir, port)
+        check_arguments(config, data_dir)
+        _check_port(port)
         self._release: list[Callable[[], object]] = []
         if config is None:
             config = Config(listen_peer_urls=(), unsafe_no_fsync=data_dir is None)
-            data_dir = data_dir or self._make_directory()
+            if data_dir is None:
+                remove, data_dir = temporary_directory(self)
+                self._release.append(remove)
             port = 0 if port is ... else port
         if data_dir is not None:
             config = replace(config, data_dir=os.fspath(data_dir))
@@ -80,29 +83,33 @@ class Place:
             url = URL.parse(f"http://{LOOPBACK}:{port}")
         return replace(config, listen_client_urls=(url,), advertise_client_urls=(url,))
 
-    def _make_directory(self) -> str:
-        path = tempfile.mkdtemp(prefix="pykvd-")
-        self._release.append(weakref.finalize(self, _remove, path, os.getpid()))
-        return path
-
     def close(self) -> None:
         """Remove the temporary directory, release the port; again is fine."""
         while self._release:
             self._release.pop()()
 
 
-def _check(config: object, data_dir: object, port: object) -> None:
-    """Raise TypeError or ValueError that names the argument."""
+def check_arguments(config: object, data_dir: object) -> None:
+    """Raise TypeError that names the argument that cannot be used."""
     if config is not None and not isinstance(config, Config):
         raise TypeError(f"config is {config!r}: expected a pykvd.Config")
     if data_dir is not None and not isinstance(data_dir, str | os.PathLike):
         raise TypeError(f"data_dir is {data_dir!r}: expected a path")
+
+
+def _check_port(port: object) -> None:
     if port is None or port is ...:
         return
     if not isinstance(port, int) or isinstance(port, bool):
         raise TypeError(f"port is {port!r}: expected a number, or None for no port")
     if not 0 <= port <= MAX_PORT:
         raise ValueError(f"port is {port}: expected 0 to {MAX_PORT}")
+
+
+def temporary_directory(owner: object) -> tuple[Callable[[], object], str]:
+    """What removes it, and a new directory that is gone with `owner` at the latest."""
+    path = tempfile.mkdtemp(prefix="pykvd-")
+    return weakref.finalize(owner, _remove, path, os.getpid()), path
 
 
 def _remove(path: str, owner: int) -> None:
