@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ROOT = "pykvd"
+# Without it Python prints a library's warnings on stderr where a program has not set up its log.
+logging.getLogger(ROOT).addHandler(logging.NullHandler())
 
 #: Names of levels, as zap has them; the three highest are one for us.
 LEVELS: Mapping[str, int] = {

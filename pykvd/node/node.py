@@ -221,10 +221,7 @@ class Node:
 
     async def start(self) -> None:
         """Become ready to serve: lead or follow, with everything in the log applied."""
-        if self.network:
-            self.network.removed.update(self.membership.removed)
-        for member in self.membership.in_order():
-            self._reach(member)
+        self.reach_members()
         self._every(self.config.heartbeat_interval, self._tick)
         self._every(EXPIRY_INTERVAL, self._keeper.expire)
         self._every(CHECKPOINT_INTERVAL, self._keeper.checkpoint)
@@ -234,6 +231,12 @@ class Node:
             self.raft.campaign()
         self._driver.process()
         await self._publish()
+
+    def campaign(self) -> None:
+        """Stand for election now rather than after a timeout, where no leader is known."""
+        if not self.leader and not self._stopping:
+            self.raft.campaign()
+            self._driver.process()
 
     async def _publish(self) -> None:
         """Tell the cluster our name and client URLs, until it has heard."""
@@ -254,6 +257,13 @@ class Node:
             cluster_id=f"{self.cluster_id:x}",
             publish_timeout=f"{self.config.request_timeout:g}s",
         )
+
+    def reach_members(self) -> None:
+        """Connect to the other members; again is fine."""
+        if self.network:
+            self.network.removed.update(self.membership.removed)
+        for member in self.membership.in_order():
+            self._reach(member)
 
     def _reach(self, member: Member) -> None:
         if self.network:
