@@ -25,6 +25,7 @@ from pykvd.mvcc.environment import Environment, fsync_directory
 from pykvd.mvcc.hash import hash_all, hash_kv
 from pykvd.mvcc.record import MAIN_SHIFT, TOMBSTONE, key_of
 from pykvd.mvcc.store import COMPACT_KEY
+from pykvd.mvcc.walk import can_be_read
 from pykvd.node.storage import APPLIED_KEY, Founding, write_founding
 from pykvd.version import STORAGE_VERSION
 
@@ -303,8 +304,10 @@ def opened(path: Path, size: int, *, readonly: bool = False) -> Iterator[Environ
     try:
         # LMDB reads through memory: beyond the end of a file that was cut the process would die.
         with lmdb.open(str(path), subdir=path.is_dir(), readonly=True, lock=False) as probe:
-            needed = (probe.info()["last_pgno"] + 1) * probe.stat()["psize"]
-        if size < needed:
+            page = probe.stat()["psize"]
+            needed = (probe.info()["last_pgno"] + 1) * page
+        # Freed pages at the end of a live store may never have been written: only reading tells.
+        if size < needed and (size % page or not can_be_read(path)):
             raise invalid
         environment = Environment(path, readonly=readonly)
     except lmdb.Error:
