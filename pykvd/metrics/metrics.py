@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pykvd.metrics import calls, network, process, server, storage
-from pykvd.metrics.exposition import Family, render
+from pykvd.metrics.exposition import Family, counter, counters, labels, render
 from pykvd.metrics.health import HealthCounts
 from pykvd.metrics.process import LoopLag
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pykvd.config import Config
+    from pykvd.node.consistency import ConsistencyMonitor
     from pykvd.node.node import Node
     from pykvd.node.prober import Prober
     from pykvd.transport.statistics import Counters
@@ -25,10 +26,13 @@ class Metrics:
     the health endpoints.
     """
 
-    def __init__(self, node: Node, config: Config, prober: Prober) -> None:
+    def __init__(
+        self, node: Node, config: Config, prober: Prober, monitor: ConsistencyMonitor
+    ) -> None:
         self.clients: list[Counters] = []
         self.health = HealthCounts()
         self._prober = prober
+        self._monitor = monitor
         self._node = node
         self._config = config
         self._lag = LoopLag()
@@ -51,6 +55,23 @@ class Metrics:
         yield from server.families(self._node, self._config)
         yield from storage.families(self._node, self.clients)
         yield from network.families(self._node, self._prober)
+        yield from self._comparisons()
         yield from process.families()
         yield from self.health.families()
         yield from self._lag.families()
+
+    def _comparisons(self) -> Iterator[Family]:
+        """Of members with each other, which the leader makes."""
+        yield counters(
+            "pykvd_consistency_checks_total",
+            "Comparisons of this member, as leader, with the others.",
+            (
+                (labels(check=check, outcome=outcome), count)
+                for (check, outcome), count in sorted(self._monitor.outcomes.items())
+            ),
+        )
+        yield counter(
+            "pykvd_consistency_passes_total",
+            "Times that all stored records were read and compared.",
+            self._monitor.passes,
+        )

@@ -23,6 +23,7 @@ from typing import TypeVar
 from pykvd.histogram import timing
 from pykvd.mvcc.digest import Digest
 from pykvd.mvcc.environment import Environment
+from pykvd.mvcc.hash import hash_all, hash_kv
 from pykvd.mvcc.statistics import BackendStatistics
 
 T = TypeVar("T")
@@ -307,6 +308,16 @@ class Backend:
         """Write a compacted copy of the committed state to the new directory `path`."""
         with timing(self.statistics.copy_seconds):
             await self.read(lambda environment: environment.copy_to(path))
+
+    async def hash(self) -> int:
+        """Hash the whole committed file."""
+        with timing(self.statistics.hash_seconds):
+            return await self.read(hash_all)
+
+    async def hash_revision(self, revision: int, compact_revision: int) -> int:
+        """Hash the committed records up to a revision, under a compaction (`hash_kv`)."""
+        with timing(self.statistics.hash_revision_seconds):
+            return await self.read(lambda each: hash_kv(each, revision, compact_revision))
 
     async def read(self, work: Callable[[Environment], T]) -> T:
         """Run long work on the committed state on the writer thread."""

@@ -23,6 +23,8 @@ from pykvd.mvcc.record import MAIN_SHIFT
 STEP = 1024
 #: And so often: a member that lags behind by no more than these revisions can be compared.
 REMEMBERED = 512
+#: Marks that others are asked about.
+OFFERED = 16
 
 _STATE = Struct(">QQI")
 
@@ -74,8 +76,8 @@ class Digest:
 
     @property
     def marks(self) -> list[Mark]:
-        """What another member may know too: the last remembered one, and the newest."""
-        remembered = list(self._marks.items())[-1:]
+        """What another member may know too: the last remembered ones, and the newest."""
+        remembered = list(self._marks.items())[-OFFERED:]
         return [*(Mark(*each) for each in remembered), self.newest]
 
     def at(self, revision: int) -> int | None:

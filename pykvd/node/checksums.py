@@ -1,0 +1,135 @@
+"""What a member says of its data when another one asks, so that the two can be compared.
+
+Three questions, answered from the store's file by its thread; questions and answers are JSON.
+
+    digest   the running checksum of everything written, at some revisions; reads nothing
+    slice    the checksum of the records as they stand on the disk, ids in a small range
+    hash     HashKV, of the whole store up to a revision
+
+An answer is a `Reading`. Nothing is said (None) where the member is not at the same point: it lags
+behind, has another compaction, or has not swept up after it yet.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import google_crc32c
+import lmdb
+
+from pykvd.mvcc.environment import Environment
+from pykvd.mvcc.record import ID_BYTES, MAIN_SHIFT
+from pykvd.node.node import Node
+
+DIGEST, SLICE, HASH = "digest", "slice", "hash"
+#: A slice: about half a millisecond of the store's thread.
+SLICE_RECORDS = 1000
+SLICE_BYTES = 256 << 10
+#: How long a member waits to reach the revision that a hash is asked for, in seconds.
+PATIENCE = 2.0
+#: Of a member whose file cannot be read: equal to no reading of another.
+UNREADABLE = -1
+_END = (1 << 96) - 1
+
+Reading = int | None
+
+
+class Slice(NamedTuple):
+    """Records of the file: the last one's id, how many, and their checksum."""
+
+    last: int
+    records: int
+    crc: int
+
+
+class Checksums:
+    """Answers for one member, and asks the others."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._store = node.store
+        node.answers[DIGEST] = self._answer_digest
+        node.answers[SLICE] = self._answer_slice
+        node.answers[HASH] = self._answer_hash
+
+    # This member's own
+
+    def digest(self, origin: int, revisions: Iterable[int]) -> dict[int, int]:
+        """The running checksum by revision, as far as it began at `origin` and is remembered."""
+        digest = self._store.backend.digest
+        if digest.origin != origin:
+            return {}
+        found = {revision: digest.at(revision) for revision in revisions}
+        return {revision: crc for revision, crc in found.items() if crc is not None}
+
+    async def read_slice(self, first: int, last: int = _END) -> Slice | None:
+        """The records from `first` on, not beyond `last`; None while a compaction sweeps.
+
+        Raises lmdb.Error for a file that cannot be read.
+        """
+        node, backend = self._node, self._store.backend
+        compacted = self._store.compact_revision
+        await node.committer.flush()
+        # What is applied from here on is committed behind this job of the store's thread.
+        unswept = node.sweeper.sweeping or backend.removing
+        if unswept or self._store.compact_revision != compacted:
+            return None
+        return await backend.read(lambda environment: _scan(environment, first, last))
+
+    async def hash(self, revision: int, compacted: int) -> Reading:
+        """HashKV at a revision under a compaction, once this member is there."""
+        store, loop = self._store, asyncio.get_running_loop()
+        deadline = loop.time() + PATIENCE
+        while store.revision < revision:
+            if loop.time() > deadline:
+                return None
+            await asyncio.sleep(self._node.config.heartbeat_interval)
+        if store.compact_revision != compacted:
+            return None
+        await self._node.committer.flush()
+        try:
+            return await store.backend.hash_revision(revision, compacted)
+        except lmdb.Error:
+            return UNREADABLE
+
+    # Answers
+
+    async def _answer_digest(self, payload: bytes) -> bytes:
+        question = json.loads(payload)
+        return _encode(self.digest(question["origin"], question["revisions"]))
+
+    async def _answer_slice(self, payload: bytes) -> bytes:
+        question = json.loads(payload)
+        return _encode(await self.slice_reading(**question))
+
+    async def slice_reading(self, first: int, last: int, compacted: int) -> Reading:
+        """The checksum of the records with these ids, under a compaction."""
+        store = self._store
+        if store.compact_revision != compacted or store.revision < last >> MAIN_SHIFT:
+            return None
+        try:
+            found = await self.read_slice(first, last)
+        except lmdb.Error:
+            return UNREADABLE
+        return None if found is None else found.crc
+
+    async def _answer_hash(self, payload: bytes) -> bytes:
+        question = json.loads(payload)
+        return _encode(await self.hash(question["revision"], question["compacted"]))
+
+
+def _scan(environment: Environment, first: int, last: int) -> Slice:
+    parts: list[bytes] = []
+    size = 0
+    end = first
+    for end, framed in environment.scan(first, last):
+        parts += (end.to_bytes(ID_BYTES, "big"), framed)
+        size += len(framed)
+        if size >= SLICE_BYTES or len(parts) >= 2 * SLICE_RECORDS:
+            break
+    return Slice(end, len(parts) // 2, google_crc32c.extend(0, b"".join(parts)))
+
+
+def _encode(answer: object) -> bytes:
+    return json.dumps(answer).encode()

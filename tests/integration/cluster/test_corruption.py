@@ -1,0 +1,76 @@
+"""Members whose data differ are found and named, whoever it is and however it happened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pykvd.pb import rpc_pb2
+from tests.harness import Failure, wait_until
+from tests.harness.methods import ALARM, MOVE_LEADER, PUT, STATUS
+from tests.integration.cluster.cluster import QUICK, clustered
+from tests.integration.cluster.requests import get, put
+
+if TYPE_CHECKING:
+    from tests.integration.cluster.cluster import Cluster, Member
+
+CORRUPT = Failure("DATA_LOSS", "etcdserver: corrupt cluster")
+SECRET = b"the value that the disk will change"
+
+
+def flip_a_bit(member: Member) -> None:
+    """Change one stored value of a member that does not run."""
+    (path,) = (member.data / "member" / "db").glob("*/data.mdb")
+    content = bytearray(path.read_bytes())
+    assert content.count(SECRET) == 1
+    content[content.index(SECRET)] ^= 1
+    path.write_bytes(content)
+
+
+def alarms(member: Member) -> list[tuple[int, int]]:
+    """All alarms as (member, type)."""
+    return [(alarm.memberID, alarm.alarm) for alarm in member.call(ALARM).alarms]
+
+
+def lift(through: Member, member_id: int) -> None:
+    """Disarm the alarm."""
+    request = rpc_pb2.AlarmRequest(
+        action=rpc_pb2.AlarmRequest.DEACTIVATE, memberID=member_id, alarm=rpc_pb2.CORRUPT
+    )
+    through.call(ALARM, request)
+
+
+def write(cluster: Cluster, count: int = 30) -> None:
+    """Keys, one of which is the one to be changed, in every member's file."""
+    for number in range(count):
+        put(cluster["n1"], b"k%d" % number, b"v")
+    put(cluster["n2"], b"secret", SECRET)
+
+
+def stopped(member: Member) -> Member:
+    """End a member so that all it knows is in its file."""
+    member.stop()
+    return member
+
+
+@pytest.mark.parametrize("role", ["leader", "follower"])
+def test_a_value_changed_on_one_disk_is_found_and_named(role: str) -> None:
+    with clustered() as cluster:
+        cluster.start()
+        cluster.leader()
+        write(cluster)
+        victim = stopped(cluster["n3"])
+        flip_a_bit(victim)
+        cluster.start()
+        leader = cluster.leader()
+        if role == "leader" and leader is not victim:
+            move = rpc_pb2.MoveLeaderRequest(targetID=victim.id)
+            leader.call(MOVE_LEADER, move)
+        accused = [(victim.id, rpc_pb2.CORRUPT)]
+        for member in cluster:
+            wait_until(lambda m=member: alarms(m) == accused, f"{member.name} to be alarmed")
+        assert cluster["n1"].ask(PUT, rpc_pb2.PutRequest(key=b"k")) == CORRUPT
+        assert get(cluster["n1"], b"secret") == SECRET
+        errors = list(cluster["n1"].call(STATUS).errors)
+        assert errors == [f"memberID:{victim.id} alarm:CORRUPT "]
