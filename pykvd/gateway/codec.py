@@ -15,6 +15,7 @@ import json
 import re
 from decimal import Decimal
 from functools import cache, partial
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from google.protobuf import message_factory
@@ -61,7 +62,7 @@ class Codec:
     def __init__(self, descriptor: Descriptor) -> None:
         self.message_type: type[Message] = message_factory.GetMessageClass(descriptor)
         self._parsers: dict[str, tuple[str, str, Callable[[Any], Any]]] = {}
-        self._writers: dict[int, tuple[str, Callable[[Any], Any]]] = {}
+        self._writers: dict[int, tuple[str, Callable[[Any], str]]] = {}
         for field in descriptor.fields:
             union = field.containing_oneof.name if field.containing_oneof else ""
             entry = field.name, union, _parser(field)
@@ -105,32 +106,28 @@ class Codec:
                 fields[field] = parsed
         return fields
 
-    def value(self, message: Message) -> dict[str, Any]:
-        """The JSON object of a message: what is set, in the order of field numbers."""
+    def members(self, message: Message) -> list[tuple[str, str]]:
+        """Name and JSON text of each field that is set, in the order of field numbers."""
         writers = self._writers
-        value = {}
+        members = []
         for field, content in message.ListFields():
             name, write = writers[field.number]
-            value[name] = write(content)
-        return value
+            members.append((name, write(content)))
+        return members
 
-    def text(self, serialized: bytes) -> bytes:
+    def text(self, message: Message) -> str:
+        """The JSON text of a message."""
+        return "{" + ",".join([f'"{name}":{text}' for name, text in self.members(message)]) + "}"
+
+    def convert(self, serialized: bytes) -> bytes:
         """The JSON text of a serialized message."""
-        return dump(self.value(self.message_type.FromString(serialized)))
+        return self.text(self.message_type.FromString(serialized)).encode()
 
 
 @cache
 def codec(descriptor: Descriptor) -> Codec:
     """The codec of a message type; made once, as it is needed."""
     return Codec(descriptor)
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-def dump(value: object) -> bytes:
-    """A JSON value as compact text."""
-    return _encode(value).encode()
 
 
 def load(body: bytes) -> Iterator[object]:
@@ -300,29 +297,33 @@ def _parse_unusual_bytes(name: str, value: str) -> bytes:
         _refuse("bytes", name, value)
 
 
-# Values out.
+# Values out, as JSON text.
 
 
-def _writer(field: FieldDescriptor) -> Callable[[Any], Any]:
+def _writer(field: FieldDescriptor) -> Callable[[Any], str]:
     write = _single_writer(field)
     if not field.is_repeated:
         return write
-    return lambda items: [write(item) for item in items]
+    return lambda items: "[" + ",".join([write(item) for item in items]) + "]"
 
 
-def _single_writer(field: FieldDescriptor) -> Callable[[Any], Any]:
+def _single_writer(field: FieldDescriptor) -> Callable[[Any], str]:
     match field.type:
         case FieldDescriptor.TYPE_BYTES:
             return _base64
+        case FieldDescriptor.TYPE_STRING:
+            return encode_basestring
+        case FieldDescriptor.TYPE_BOOL:
+            return lambda value: "true" if value else "false"
         case FieldDescriptor.TYPE_ENUM:
-            names = {number: name for name, number in _enum_numbers(field).items()}
-            return lambda number: names.get(number, number)
+            names = {number: f'"{name}"' for name, number in _enum_numbers(field).items()}
+            return lambda number: names.get(number) or str(number)
         case FieldDescriptor.TYPE_MESSAGE:
-            return lambda message: codec(field.message_type).value(message)
+            return lambda message: codec(field.message_type).text(message)
         case kind if kind in _LONG:
-            return str
-    return lambda value: value
+            return lambda value: f'"{value}"'
+    return str
 
 
 def _base64(value: bytes) -> str:
-    return binascii.b2a_base64(value, newline=False).decode("ascii")
+    return f'"{binascii.b2a_base64(value, newline=False).decode("ascii")}"'

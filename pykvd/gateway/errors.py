@@ -1,8 +1,8 @@
 """Errors as grpc-gateway words them: gRPC status to HTTP status and JSON body."""
 
+import json
 from typing import Final
 
-from pykvd.gateway.codec import dump
 from pykvd.http.message import JSON, Headers, Response, reason
 from pykvd.status import Code
 
@@ -38,7 +38,7 @@ def error_response(code: int, message: str, *, status: int = 0, extra: Headers =
     The text stands under both names that etcd's releases have used, so that clients of each find
     it where they look.
     """
-    body = dump({"error": message, "code": code, "message": message})
+    body = _dump({"error": message, "code": code, "message": message})
     headers: Headers = (("Content-Type", JSON), *extra)
     if code == Code.UNAUTHENTICATED:
         # Line breaks would end the header; the body has the text as it is.
@@ -56,4 +56,8 @@ def stream_error(code: int, message: str) -> bytes:
         "message": message,
         "http_status": reason(status),
     }
-    return dump({"error": error}) + b"\n"
+    return _dump({"error": error}) + b"\n"
+
+
+def _dump(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

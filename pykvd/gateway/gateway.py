@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from pykvd.gateway.codec import Codec, JsonError, codec, load
@@ -82,11 +81,12 @@ class Gateway:
         if exchange.head.method != "POST":
             exchange.respond(_METHOD_NOT_ALLOWED)
             return
-        read = partial(self._read, method, requests, exchange.body)
         if len(exchange.body) <= LARGE_BODY_BYTES:
-            self._start(exchange, start, read)
+            self._start(exchange, start, lambda: self._read(method, requests, exchange.body))
             return
-        task = asyncio.get_running_loop().create_task(self._read_aside(exchange, start, read))
+        task = asyncio.get_running_loop().create_task(
+            self._read_aside(method, requests, start, exchange)
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -101,25 +101,27 @@ class Gateway:
             start(exchange, messages)
 
     async def _read_aside(
-        self, exchange: Exchange, start: _Starter, read: Callable[[], list[bytes]]
+        self, method: MethodDescriptor, requests: Codec, start: _Starter, exchange: Exchange
     ) -> None:
-        reading = asyncio.get_running_loop().run_in_executor(self._reader, read)
+        reading = asyncio.get_running_loop().run_in_executor(
+            self._reader, self._read, method, requests, exchange.body
+        )
         await asyncio.wait((reading,))
         if not exchange.done:
             self._start(exchange, start, reading.result)
 
     def _read(self, method: MethodDescriptor, requests: Codec, body: bytes) -> list[bytes]:
         """The serialized requests in a body: one, or any number on a client's stream."""
-        values = load(body)
-        if not method.client_streaming:
-            # What follows the first value is not looked at (as grpc-gateway).
-            values = islice(values, 1)
-        messages = [requests.parse(value).SerializeToString() for value in values]
-        if not messages and not method.client_streaming:
-            return [b""]
-        for message in messages:
+        messages = []
+        for value in load(body):
+            message = requests.parse(value).SerializeToString()
             if len(message) > self._max_message_bytes:
                 raise message_too_large(len(message), self._max_message_bytes)
+            messages.append(message)
+            if not method.client_streaming:
+                return messages  # what follows is not looked at (as grpc-gateway)
+        if not messages and not method.client_streaming:
+            messages.append(b"")
         return messages
 
 

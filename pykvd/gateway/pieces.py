@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pykvd.gateway.codec import dump
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -32,32 +30,32 @@ class Pieces:
 
     def __iter__(self) -> Iterator[bytes]:
         kind = self._codec.message_type
-        separator = b"{"
+        separator = "{"
         for start, stop in _runs(self._serialized, self._size):
-            value = self._codec.value(kind.FromString(self._serialized[start:stop]))
+            message = kind.FromString(self._serialized[start:stop])
             parts = []
-            for name, content in value.items():
-                parts.append(self._field(name, content, separator))
-                separator = b","
-            yield b"".join(parts)
-        end = b"]}" if self._list else b"}"
-        yield end if separator == b"," else b"{}"
+            for name, text in self._codec.members(message):
+                parts.append(self._member(name, text, separator))
+                separator = ","
+            yield "".join(parts).encode()
+        yield (self._close() + ("}" if separator == "," else "{}")).encode()
 
-    def _field(self, name: str, content: object, separator: bytes) -> bytes:
-        if isinstance(content, list):
-            items = dump(content)[1:-1]
-            if name == self._list:
-                return b"," + items
-            opening = self._close() + separator + b'"' + name.encode() + b'":['
-            self._list = name
-            return opening + items
-        return self._close() + separator + b'"' + name.encode() + b'":' + dump(content)
+    def _member(self, name: str, text: str, separator: str) -> str:
+        """One member, its list left open for what may follow."""
+        if not text.startswith("["):
+            return f'{self._close()}{separator}"{name}":{text}'
+        items = text[1:-1]
+        if name == self._list:
+            return f",{items}"
+        opening = f'{self._close()}{separator}"{name}":['
+        self._list = name
+        return opening + items
 
-    def _close(self) -> bytes:
+    def _close(self) -> str:
         if self._list:
             self._list = ""
-            return b"]"
-        return b""
+            return "]"
+        return ""
 
 
 def _runs(data: bytes, size: int) -> Iterator[tuple[int, int]]:

@@ -73,7 +73,7 @@ class GatewayStream(CallContext):
         """As `Stream.send`."""
         if not self.done:
             self._exchange.begin(200, SUCCESS_HEADERS)
-            self._exchange.write(b'{"result":' + self._codec.text(message) + b"}\n")
+            self._exchange.write(b'{"result":' + self._codec.convert(message) + b"}\n")
 
     def send_shared(self, framed: bytes) -> None:
         """As `Stream.send_shared`."""

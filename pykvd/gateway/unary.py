@@ -56,7 +56,7 @@ class GatewayCall(CallContext):
             return
         self.settle()
         if len(message) <= PIECE_BYTES:
-            body = self._codec.text(message)
+            body = self._codec.convert(message)
             self._exchange.respond(Response(200, SUCCESS_HEADERS, body))
         else:
             task = asyncio.get_running_loop().create_task(self._reply_in_pieces(message))

@@ -165,30 +165,35 @@ class HttpConnection(asyncio.Protocol):
             return
         self._keep_alive = False
         response = self._server.refusal(error.status, error.message, error.head)
-        self._write_response(response, head_only=False)
+        self._write_response(response)
         self._close()
 
     # Answers, for the exchange.
 
-    def answer(self, response: Response) -> None:
-        """Send a whole answer and go on with the next request."""
-        assert self._exchange is not None
-        self._write_response(response, head_only=self._exchange.head.method == "HEAD")
+    def answer(self, response: Response, extra: Headers) -> None:
+        """Send a whole answer, with more headers in front, and go on with the next request."""
+        exchange = self._exchange
+        assert exchange is not None
+        self._write_response(response, extra, head_only=exchange.head.method == "HEAD")
         self._finish()
 
-    def _write_response(self, response: Response, *, head_only: bool) -> None:
-        headers = self._common_headers()
-        if response.status not in _BODILESS:
-            headers = (*headers, ("Content-Length", str(len(response.body))))
-        data = render_head(response.status, response.headers + headers)
-        self._transport.write(data if head_only else data + response.body)
+    def _write_response(
+        self, response: Response, extra: Headers = (), *, head_only: bool = False
+    ) -> None:
+        status, headers, body = response
+        data = render_head(status, extra + headers) + self._common_headers()
+        if status in _BODILESS:
+            data += b"\r\n"
+        else:
+            data += b"Content-Length: %d\r\n\r\n" % len(body)
+        self._transport.write(data if head_only else data + body)
 
     def begin(self, status: int, headers: Headers) -> None:
         """Send the head of a long answer."""
         assert self._exchange is not None
         if self._exchange.head.version == "1.0":
             self._keep_alive = False  # the end of the connection is the end of the body
-        self._transport.write(render_head(status, headers + self._common_headers()))
+        self._transport.write(render_head(status, headers) + self._common_headers() + b"\r\n")
 
     def send(self, data: bytes) -> None:
         """Send a part of a long answer."""
@@ -200,14 +205,13 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(last)
         self._finish()
 
-    def _common_headers(self) -> Headers:
-        date = ("Date", self._server.date)
+    def _common_headers(self) -> bytes:
         if not self._keep_alive:
-            return (date, ("Connection", "close"))
+            return self._server.date_header + b"Connection: close\r\n"
         exchange = self._exchange
         if exchange is not None and exchange.head.version == "1.0":
-            return (date, ("Connection", "keep-alive"))
-        return (date,)
+            return self._server.date_header + b"Connection: keep-alive\r\n"
+        return self._server.date_header
 
     def _finish(self) -> None:
         self._exchange = None

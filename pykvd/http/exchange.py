@@ -80,7 +80,7 @@ class Exchange:
         """Answer in one piece."""
         if not self.done and not self.started:
             self.done = self.started = True
-            self._connection.answer(response.with_headers(self._extra))
+            self._connection.answer(response, self._extra)
 
     def begin(self, status: int, headers: Headers) -> None:
         """Send the head of an answer of unknown length."""

@@ -1,9 +1,10 @@
 """Requests and responses as values."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 TEXT = "text/plain; charset=utf-8"
@@ -53,17 +54,12 @@ def _tokens(value: str) -> list[str]:
     return [token.strip().lower() for token in value.split(",")]
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """A whole answer; its length is added when it is sent."""
 
     status: int
     headers: Headers = ()
     body: bytes = b""
-
-    def with_headers(self, first: Headers) -> "Response":
-        """The same with these fields in front."""
-        return Response(self.status, first + self.headers, self.body) if first else self
 
 
 def text_response(status: int, body: str, extra: Headers = ()) -> Response:
@@ -82,7 +78,6 @@ def method_not_allowed(*allowed: str) -> Response:
     return text_response(405, "Method Not Allowed\n", (("Allow", ", ".join(allowed)),))
 
 
-@lru_cache(maxsize=64)
 def reason(status: int) -> str:
     """The phrase of a status; gRPC gateways answer a cancelled call with nginx's 499."""
     try:
@@ -91,8 +86,9 @@ def reason(status: int) -> str:
         return "Client Closed Request" if status == 499 else "Unknown"
 
 
-def render_head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
-    """Status line and headers as bytes.
+@lru_cache(maxsize=256)
+def render_head(status: int, headers: Headers) -> bytes:
+    """Status line and headers as bytes, without the blank line.
 
     Raises:
         ValueError: a line break in a field, which would forge another one.
@@ -101,6 +97,6 @@ def render_head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
     lines = [f"HTTP/1.1 {status} {reason(status)}"]
     lines += [f"{name}: {value}" for name, value in headers]
     text = "\r\n".join(lines)
-    if text.count("\r") != len(lines) - 1 or text.count("\n") != len(lines) - 1:
+    if text.count("\r") != len(headers) or text.count("\n") != len(headers):
         raise ValueError(f"line break in a response header: {text!r}")
-    return (text + "\r\n\r\n").encode("latin-1", "replace")
+    return (text + "\r\n").encode("latin-1", "replace")

@@ -89,8 +89,10 @@ class RequestParser:
 
         """
         if self._h11 is None:
+            if not self._buffer:
+                return None
             known = self._known_request()
-            if known is not None or self._head is not None or not self._buffer:
+            if known is not None or self._head is not None:
                 return known
             self._h11 = h11.Connection(
                 h11.SERVER, max_incomplete_event_size=self._limits.max_head_bytes

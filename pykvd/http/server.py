@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from email.utils import formatdate
 from time import time
 from typing import TYPE_CHECKING
@@ -44,7 +43,7 @@ class HttpServer:
         self._empty = asyncio.Event()
         self._empty.set()
         self._timer: asyncio.TimerHandle | None = None
-        self._date = (0.0, "")
+        self._date = (0, b"")
         limits = self.limits
         shortest = min(
             limits.head_timeout,
@@ -62,11 +61,11 @@ class HttpServer:
         return len(self._connections)
 
     @property
-    def date(self) -> str:
-        """The time as responses carry it (RFC 9110 5.6.7)."""
-        now = math.floor(time())
+    def date_header(self) -> bytes:
+        """The `Date` field of responses (RFC 9110 6.6.1), with its line end."""
+        now = int(time())
         if now != self._date[0]:
-            self._date = now, formatdate(now, usegmt=True)
+            self._date = now, f"Date: {formatdate(now, usegmt=True)}\r\n".encode()
         return self._date[1]
 
     def make_protocol(self, peer: str, common_name: str) -> asyncio.Protocol:
