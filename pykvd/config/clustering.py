@@ -13,7 +13,7 @@ DEFAULT_INITIAL_CLUSTER = f"{DEFAULT_NAME}={format_urls(DEFAULT_PEER_URLS)}"
 _CLIENT = "discovery-config.client."
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class ClusterOptions:
     """What the cluster looks like when it is formed, and how it elects and changes."""
 
@@ -47,7 +47,7 @@ class ClusterOptions:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class DiscoveryOptions:
     """Finding the other members through a service instead of --initial-cluster."""
 

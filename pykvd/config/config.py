@@ -6,13 +6,9 @@ import os
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from pykvd.config.assemble import assemble
 from pykvd.config.catalog import OPTIONS
 from pykvd.config.checks import check
 from pykvd.config.clustering import DEFAULT_INITIAL_CLUSTER, ClusterOptions, DiscoveryOptions
-from pykvd.config.commandline import parse_arguments
-from pykvd.config.environment import read_environment
-from pykvd.config.file import read_file
 from pykvd.config.member import DEFAULT_NAME, AddressOptions, StorageOptions, TimingOptions
 from pykvd.config.operation import LegacyOptions, LogOptions, ObservationOptions, UpkeepOptions
 from pykvd.config.retention import parse_retention
@@ -65,6 +61,11 @@ class Config(
         `environ` is the process's own environment when it is left out. A configuration file named
         in either stands alone. Raises ConfigError, UsageError or HelpRequested.
         """
+        # Here and below: a program that makes its Config itself pays for no parser.
+        from pykvd.config.assemble import assemble  # noqa: PLC0415
+        from pykvd.config.commandline import parse_arguments  # noqa: PLC0415
+        from pykvd.config.environment import read_environment  # noqa: PLC0415
+
         environ = os.environ if environ is None else environ
         given = parse_arguments(argv)
         path = given.get("config-file") or environ.get("ETCD_CONFIG_FILE")
@@ -77,6 +78,9 @@ class Config(
     @classmethod
     def from_file(cls, path: str) -> Config:
         """The checked configuration in a YAML file. Raises ConfigError."""
+        from pykvd.config.assemble import assemble  # noqa: PLC0415
+        from pykvd.config.file import read_file  # noqa: PLC0415
+
         config = cls(**assemble(read_file(path), from_file=True))
         config.validate()
         _log.info(

@@ -24,7 +24,7 @@ DEFAULT_PEER_URLS = parse_urls("http://localhost:2380")
 DEFAULT_CLIENT_URLS = parse_urls("http://localhost:2379")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class AddressOptions:
     """Who this member is and where it listens."""
 
@@ -66,7 +66,7 @@ class AddressOptions:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class StorageOptions:
     """Where the data lies and how it is written."""
 
@@ -119,7 +119,7 @@ class StorageOptions:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class TimingOptions:
     """Raft's clocks, the periods of the server's own work, and when slowness is reported."""
 

@@ -21,7 +21,7 @@ DEFAULT_LOG_ROTATION = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class UpkeepOptions:
     """Compaction and switches of single features."""
 
@@ -50,7 +50,7 @@ class UpkeepOptions:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class ObservationOptions:
     """Metrics, profiles and traces."""
 
@@ -88,7 +88,7 @@ class ObservationOptions:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class LogOptions:
     """The log's lines and where they go."""
 
@@ -102,7 +102,7 @@ class LogOptions:
     log_rotation_config_json: str = option(DEFAULT_LOG_ROTATION, TEXT, "When and how to rotate it.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class LegacyOptions:
     """The v2 API and its proxy, which releases up to 3.5 had."""
 

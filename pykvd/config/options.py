@@ -2,6 +2,8 @@
 
 The groups of options (`member`, `clustering`, ...) are dataclasses whose fields are made by
 `option()`. Flags, variables, the configuration file and the help text are all derived from them.
+Only `Config`, which joins them, is ever made: the groups go without the methods that `dataclass`
+would compile for each at every start.
 """
 
 from __future__ import annotations

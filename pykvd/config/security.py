@@ -20,7 +20,7 @@ _CLIENT = "client-transport-security."
 _PEER = "peer-transport-security."
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class ClientSecurityOptions:
     """TLS of the client listeners, and who may come through plain HTTP."""
 
@@ -63,7 +63,7 @@ class ClientSecurityOptions:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class PeerSecurityOptions:
     """TLS between members."""
 
@@ -102,7 +102,7 @@ class PeerSecurityOptions:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
 class AuthOptions:
     """Users' passwords and tokens."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from fractions import Fraction
 
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
@@ -76,6 +75,8 @@ def parse_duration(text: str) -> float:
         return 0.0
     if not rest or len(rest) > _MAX_DURATION_CHARS:
         raise ValueError(f"time: invalid duration {quote(text)}")
+    from fractions import Fraction  # noqa: PLC0415 - brings decimal along; not every start needs it
+
     total = Fraction(0)
     while rest:
         number = _NUMBER.match(rest)
