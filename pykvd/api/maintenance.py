@@ -13,7 +13,6 @@ from pykvd.api.decode import decode
 from pykvd.api.tasks import CallTasks
 from pykvd.errors import Code, Failure, RpcError
 from pykvd.logs import get_logger
-from pykvd.mvcc.hash import hash_all, hash_kv
 from pykvd.node.commands import Command
 from pykvd.node.node import Node
 from pykvd.node.quota import Quota
@@ -111,7 +110,7 @@ class MaintenanceService:
 
         async def work() -> None:
             await self._node.committer.flush()
-            number = await self._backend.read(hash_all)
+            number = await self._backend.hash()
             response = rpc.HashResponse(hash=number)
             call.reply(self._header() + response.SerializeToString())
 
@@ -131,7 +130,7 @@ class MaintenanceService:
 
         async def work() -> None:
             await self._node.committer.flush()
-            number = await self._backend.read(lambda env: hash_kv(env, revision, compacted))
+            number = await self._backend.hash_revision(revision, compacted)
             response = rpc.HashKVResponse(
                 hash=number, compact_revision=compacted, hash_revision=revision
             )
