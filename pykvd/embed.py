@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from types import EllipsisType
+from typing import TYPE_CHECKING, Self
 
 from pykvd.api.services import Services, make_services
 from pykvd.auth.options import InvalidAuthOptionsError, make_tokens
@@ -12,9 +13,10 @@ from pykvd.auth.tokens import Tokens
 from pykvd.bootstrap import found, wal_directory
 from pykvd.config import Config, ConfigError
 from pykvd.config.urls import URL
+from pykvd.embedded.door import Door
+from pykvd.embedded.place import PathLike, Place
+from pykvd.endpoints import Endpoints
 from pykvd.logs import get_logger
-from pykvd.metrics import Metrics
-from pykvd.node.autocompaction import AutoCompactor
 from pykvd.node.disaster import expel_others
 from pykvd.node.node import GRPC_OVERHEAD_BYTES, Node, NodeConfig
 from pykvd.node.storage import Storage, open_storage
@@ -23,7 +25,12 @@ from pykvd.tls import TlsServer
 from pykvd.tls.configured import MemberTls, member_tls
 from pykvd.transport import Limits
 from pykvd.transport import Server as Listener
+from pykvd.upkeep import Upkeep
 from pykvd.version import API_VERSION
+
+if TYPE_CHECKING:
+    from pykvd.client import AsyncClient
+    from pykvd.metrics import Metrics
 
 _log = get_logger("server")
 
@@ -40,17 +47,34 @@ class RemovedError(Exception):
 
 
 class Server:
-    """One member with its listeners. Use `start` and `stop`, or `async with`."""
+    """One member with its listeners, on the running event loop.
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    Use `async with`, or `start` and `stop`, as often as you like, and `close` in the end. Without a
+    configuration it is a lone member that listens on a free loopback port, with a temporary
+    directory; `data_dir` and `port` change that, or what `config` says (`pykvd.embedded.place`).
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        data_dir: PathLike | None = None,
+        port: int | EllipsisType | None = ...,
+    ) -> None:
+        self._place = Place(config, data_dir, port)
+        self.config = self._place.config
         self.addresses: list[tuple[str, int]] = []
+        #: Where calls from this process enter while the server runs.
+        self.door: Door | None = None
+        #: What talks to the other members.
+        self.network_type: Callable[..., PeerNetwork] = PeerNetwork
         self._node: Node | None = None
         self._listener: Listener | None = None
         self._peer_listener: Listener | None = None
         self._network: PeerNetwork | None = None
         self._services: Services | None = None
-        self._compactor: AutoCompactor | None = None
+        self._endpoints: Endpoints | None = None
+        self._upkeep: Upkeep | None = None
         #: Of the server that runs; for whoever serves /metrics.
         self.metrics: Metrics | None = None
         self._tls: MemberTls
@@ -62,7 +86,34 @@ class Server:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.stop()
+        await self.close()
+
+    @property
+    def endpoint(self) -> str:
+        """Where clients connect, `host:port` or `unix:path`; RuntimeError where nothing listens."""
+        if self.addresses:
+            host, port = self.addresses[0]
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if self.door and self.config.listen_client_urls:
+            return f"unix:{self.config.listen_client_urls[0].socket_path}"
+        raise RuntimeError("the server has no endpoint: it does not run, or has no port")
+
+    @property
+    def leader_id(self) -> int:
+        """The member that leads as far as this one knows; 0 for none, or while it does not run."""
+        return self._node.leader if self._node else 0
+
+    def campaign(self) -> None:
+        """Have a member that knows no leader stand for election now."""
+        if self._node:
+            self._node.campaign()
+
+    def client(self) -> "AsyncClient":
+        """A client in this process and on this loop: no socket, the same checks."""
+        from pykvd.client import AsyncClient  # noqa: PLC0415 - servers run without it
+        from pykvd.embedded.loop_transport import LoopTransport  # noqa: PLC0415
+
+        return AsyncClient(transport=LoopTransport(lambda: self.door))
 
     async def start(self) -> None:
         """Open the data directory, become ready, then listen.
@@ -70,6 +121,8 @@ class Server:
         Raises ConfigError, DataDirLocked, WalDamaged, StorageMismatchError,
         BootstrapError, RpcError (nobody to join answers), TlsError, OSError.
         """
+        if self._node:
+            raise RuntimeError("the server runs already")
         self.config.validate()
         loop = asyncio.get_running_loop()
         try:
@@ -98,7 +151,7 @@ class Server:
         self._node = node = Node(
             _node_config(config),
             storage,
-            make_network=lambda node: PeerNetwork(
+            make_network=lambda node: self.network_type(
                 member_id=identity.member_id,
                 cluster_id=identity.cluster_id,
                 handler=node,
@@ -110,32 +163,42 @@ class Server:
             tokens=tokens,
         )
         self._services = make_services(node, config, storage.scratch)
-        self._listener = self._make_listener(self._services)
-        self.metrics = Metrics(node, config)
+        self._upkeep = Upkeep(node, config)
+        self.metrics = self._upkeep.metrics
+        self._endpoints = Endpoints(node, self._services, config, self.metrics)
+        self._listener = self._make_listener(self._services, self._endpoints)
         self.metrics.clients.append(self._listener.counters)
-        await self._listen_to_peers(node)
+        await self._listen_to_peers(node, self._endpoints)
+        await self._upkeep.prepare()
         await node.start()
-        self._compactor = AutoCompactor(
-            node, config.auto_compaction_mode, config.compaction_retention
-        )
+        self._upkeep.start()
         for url in config.listen_client_urls:
             self.addresses += await self._listen(self._listener, url, self._tls.clients)
             how = "securely" if url.is_secure else "insecurely; this is strongly discouraged!"
             _log.info(f"serving client traffic {how}", address=url)
+        await self._endpoints.listen(
+            lambda listener, url: self._listen(listener, url, self._tls.clients)
+        )
+        self.door = Door(
+            self._services, max_message_bytes=config.max_request_bytes + GRPC_OVERHEAD_BYTES
+        )
         _log.info("enabled capabilities for version", cluster_version=API_VERSION[:3])
         _log.info("ready to serve client requests")
 
-    async def _listen_to_peers(self, node: Node) -> None:
+    async def _listen_to_peers(self, node: Node, endpoints: Endpoints) -> None:
         assert isinstance(node.network, PeerNetwork)
         network = self._network = node.network
         self._peer_listener = Listener(
-            unary=network.unary(), streams=network.streams(), limits=network.limits.listener()
+            unary=network.unary(),
+            streams=network.streams(),
+            limits=network.limits.listener(),
+            http1=endpoints.peers,
         )
         for url in self.config.listen_peer_urls:
             await self._listen(self._peer_listener, url, self._tls.peers)
             _log.info("serving peer traffic", address=url)
 
-    def _make_listener(self, services: Services) -> Listener:
+    def _make_listener(self, services: Services, endpoints: Endpoints) -> Listener:
         config = self.config
         limits = Limits(
             max_message_bytes=config.max_request_bytes + GRPC_OVERHEAD_BYTES,
@@ -148,6 +211,7 @@ class Server:
             unary=services.unary,
             streams=services.streams,
             limits=limits,
+            http1=None if config.listen_client_http_urls else endpoints.clients,
             timed=config.metrics == "extensive",
         )
 
@@ -177,25 +241,65 @@ class Server:
         assert self._failure
         return self._failure
 
-    async def stop(self) -> None:
-        """Hand leadership over, drain the listeners, finish what was proposed, close."""
+    async def stop(self, grace: float | None = None) -> None:
+        """Hand leadership over, drain the listeners, finish what was proposed, close.
+
+        `grace` is how many seconds the calls of clients may take to end, by default as long as a
+        request may take. `start` may follow.
+        """
         node, self._node = self._node, None
-        if self._compactor:
-            self._compactor.stop()
-        if self._services:
-            self._services.stop()
+        self._stop_services()
         if node:
             await node.hand_over()
-        if self._listener and node:
-            await self._listener.drain(node.config.request_timeout)
-        if node:
+            if self._listener and self._endpoints:
+                seconds = node.config.request_timeout if grace is None else grace
+                await asyncio.gather(self._listener.drain(seconds), self._endpoints.drain(seconds))
             with contextlib.suppress(asyncio.CancelledError):
                 await node.stop()
+        await self._hang_up()
+
+    async def kill(self) -> None:
+        """End as in a crash: nobody is told, nothing is finished, the directory stays as it is."""
+        node, self._node = self._node, None
+        self._stop_services()
+        if self._listener and node:
+            await self._listener.close()
+        await self._hang_up()
+        if node:
+            node.close()
+
+    async def close(self) -> None:
+        """Stop, and remove the directory if it was a temporary one."""
+        await self.stop()
+        self.vacate()
+
+    def vacate(self) -> None:
+        """Remove the directory of a stopped server if it was a temporary one; release its port."""
+        self._place.close()
+
+    def _stop_services(self) -> None:
+        if self.door:
+            self.door.close()
+        if self._upkeep:
+            self._upkeep.stop()
+        if self._services:
+            self._services.stop()
+
+    async def _hang_up(self) -> None:
+        if self.door:
+            self.door.seal()
+            await asyncio.sleep(0)  # for what was posted before
+        if self._endpoints:
+            await self._endpoints.close()
         if self._network:
             await self._network.close()
         if self._peer_listener:
             await self._peer_listener.close()
-        self._listener = self._peer_listener = self._network = None
+        self.addresses.clear()
+        self.door = self.metrics = self._services = self._upkeep = None
+        self._listener = self._peer_listener = self._network = self._endpoints = None
+        # The next life may be on another loop, to which an event would not belong.
+        self._failure, self._ended = None, asyncio.Event()
 
 
 def _tokens(config: Config, loop: asyncio.AbstractEventLoop) -> Tokens:
@@ -247,4 +351,6 @@ def _node_config(config: Config) -> NodeConfig:
         strict_reconfig=config.strict_reconfig_check,
         compaction_batch=config.compaction_batch_limit,
         compaction_pause=config.compaction_sleep_interval,
+        slow_apply=config.warning_apply_duration,
+        slow_request=config.warning_unary_request_duration,
     )
