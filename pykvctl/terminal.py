@@ -49,6 +49,47 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def progress_of_bytes(session: Session, text: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error while bytes arrive, if that is a terminal; it leaves no trace.
+
+    Yields a function to be called with bytes so far and in all (0: not known). Nothing else may be
+    written to the terminal after its first call.
+    """
+    stderr = session.streams.stderr
+    if not is_fancy(stderr, session.environ):
+        yield lambda _done, _total: None
+        return
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with interruptible(), console_on(stderr) as console:
+        progress = Progress(*columns, console=console, transient=True)
+        task = progress.add_task(text, total=None)
+
+        def update(done: int, total: int) -> None:
+            progress.start()
+            progress.update(task, completed=done, total=total or None)
+
+        try:
+            yield update
+        finally:
+            progress.stop()
+
+
 def present(
     session: Session,
     *,

@@ -12,6 +12,7 @@ from pykvctl.gotext.numbers import human_bytes
 from pykvctl.methods import SNAPSHOT
 from pykvctl.options.command import Group
 from pykvctl.session import Session
+from pykvctl.terminal import progress_of_bytes
 from pykvd.pb import rpc_pb2 as rpc
 
 snapshot = Group(
@@ -78,12 +79,14 @@ def _fetch(session: Session, file: BinaryIO) -> str:
     # The file grows with the store: only a deadline that was asked for holds.
     timeout_s = session.timeout_s if "command_timeout" in session.given else None
     try:
-        for piece in client.download(SNAPSHOT, rpc.SnapshotRequest(), timeout_s):
-            if not size:
-                _log(session, "opened snapshot stream; downloading", logger="client")
-                _log(session, "fetching snapshot", endpoint=endpoint.text)
-            version = version or piece.version
-            size += file.write(piece.blob)
+        with progress_of_bytes(session, "fetching snapshot") as progress:
+            for piece in client.download(SNAPSHOT, rpc.SnapshotRequest(), timeout_s):
+                if not size:
+                    _log(session, "opened snapshot stream; downloading", logger="client")
+                    _log(session, "fetching snapshot", endpoint=endpoint.text)
+                version = version or piece.version
+                size += file.write(piece.blob)
+                progress(size, size + piece.remaining_bytes if piece.remaining_bytes else 0)
     except RequestError as error:
         text = "streamer failed to create ClientStream"
         session.log("error", text, logger="client", caller=_CALLER, error=error.grpc_text)
