@@ -5,6 +5,7 @@
 
 from benchmarks.workload import Workload
 from benchmarks.workloads.cluster import CLUSTER_WORKLOADS
+from benchmarks.workloads.gateway import GATEWAY_WORKLOADS
 from benchmarks.workloads.lease import LEASE_WORKLOADS
 from benchmarks.workloads.mixed import MIXED_WORKLOADS
 from benchmarks.workloads.put import PUT_WORKLOADS
@@ -15,6 +16,7 @@ from benchmarks.workloads.watch import WATCH_WORKLOADS
 # Writes come first, on a small store; leases last, because those granted stay.
 WORKLOADS: tuple[Workload, ...] = (
     *PUT_WORKLOADS,
+    *GATEWAY_WORKLOADS,
     *TXN_WORKLOADS,
     *WATCH_WORKLOADS,
     *RANGE_WORKLOADS,
