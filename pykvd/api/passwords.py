@@ -70,6 +70,8 @@ class Passwords:
         self._free = asyncio.Semaphore(threads)
         self._admitted = 0
         self._stopped = False
+        #: Pieces of slow work that were done.
+        self.computed = 0
         self._key = secrets.token_bytes(32)
         self._right: dict[str, _Right] = {}
 
@@ -125,6 +127,7 @@ class Passwords:
     async def _work(self, work: Callable[[], T]) -> T:
         if self._stopped:
             raise Failure.STOPPED.error()
+        self.computed += 1
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def _digest(self, password: str, salt: bytes) -> bytes:
@@ -159,6 +162,11 @@ def check_length(password: str) -> None:
         raise RpcError(*TOO_LONG)
 
 
+def nobody(cost: int) -> bytes:
+    """The hash that passwords of users who do not exist are checked against."""
+    return f"$2b${cost:02}${_NOBODY}".encode()
+
+
 def _matches(password: str, stored: bytes | None, cost: int) -> bool:
     """Slow. Without a usable hash the time is spent all the same."""
     # What is longer than any password cannot be right; it must not be cut and compared.
@@ -167,6 +175,6 @@ def _matches(password: str, stored: bytes | None, cost: int) -> bool:
     try:
         found = bcrypt.checkpw(typed[:MAX_PASSWORD_BYTES], stored or b"")
     except ValueError:
-        bcrypt.checkpw(typed[:MAX_PASSWORD_BYTES], f"$2b${cost:02}${_NOBODY}".encode())
+        bcrypt.checkpw(typed[:MAX_PASSWORD_BYTES], nobody(cost))
         return False
     return found and fits

@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING
 from google.protobuf.message import Message
 from hypothesis import strategies as st
 
+from pykvd.auth.identity import ITSELF, Identity
 from pykvd.errors import RpcError
 from pykvd.node.commands import Command
 from pykvd.node.validate import check_put, check_txn
+from pykvd.pb import auth_pb2 as auth
 from pykvd.pb import rpc_pb2 as rpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Entry = tuple[Command, Message]
+Entry = tuple[Command, Message] | tuple[Command, Message, Identity | None]
 
 KEYS = (b"a", b"ab", b"b", b"c")
 ENDS = (b"", b"", b"b", b"c", b"\x00", b"a")
@@ -96,7 +98,9 @@ def _is_valid(request: rpc.TxnRequest) -> bool:
     return True
 
 
-def _entries(command: Command, requests: st.SearchStrategy[Message]) -> st.SearchStrategy[Entry]:
+def _entries(
+    command: Command, requests: st.SearchStrategy[Message]
+) -> st.SearchStrategy[tuple[Command, Message]]:
     return st.tuples(st.just(command), requests)
 
 
@@ -111,10 +115,62 @@ _alarms = st.builds(
     memberID=st.sampled_from((0, 1)),
     alarm=st.sampled_from(KINDS),
 )
+names = st.sampled_from(("root", "u", "v"))
+roles = st.sampled_from(("root", "r"))
+permissions = st.builds(
+    auth.Permission,
+    permType=st.sampled_from(auth.Permission.Type.values()),
+    key=keys,
+    range_end=ends,
+)
+#: Whoever may stand in a log: of any revision, known or not.
+callers = st.one_of(
+    st.none(), st.just(ITSELF), st.builds(Identity, names, st.sampled_from((0, 1, 3, 5, 1 << 40)))
+)
+_HASH = "aGFzaA=="
+auth_requests: st.SearchStrategy[tuple[Command, Message]] = st.one_of(
+    _entries(Command.AUTH_ENABLE, st.just(rpc.AuthEnableRequest())),
+    _entries(Command.AUTH_ENABLE, st.just(rpc.AuthEnableRequest())),
+    _entries(Command.AUTH_DISABLE, st.just(rpc.AuthDisableRequest())),
+    _entries(
+        Command.AUTHENTICATE,
+        st.builds(rpc.InternalAuthenticateRequest, name=names, simple_token=st.just("prefix")),
+    ),
+    _entries(
+        Command.USER_ADD,
+        st.builds(rpc.AuthUserAddRequest, name=names, hashedPassword=st.just(_HASH)),
+    ),
+    _entries(Command.USER_DELETE, st.builds(rpc.AuthUserDeleteRequest, name=names)),
+    _entries(
+        Command.USER_CHANGE_PASSWORD,
+        st.builds(
+            rpc.AuthUserChangePasswordRequest,
+            name=names,
+            hashedPassword=st.sampled_from((_HASH, "", "!")),
+        ),
+    ),
+    _entries(
+        Command.USER_GRANT_ROLE, st.builds(rpc.AuthUserGrantRoleRequest, user=names, role=roles)
+    ),
+    _entries(
+        Command.USER_REVOKE_ROLE, st.builds(rpc.AuthUserRevokeRoleRequest, name=names, role=roles)
+    ),
+    _entries(Command.ROLE_ADD, st.builds(rpc.AuthRoleAddRequest, name=roles)),
+    _entries(Command.ROLE_DELETE, st.builds(rpc.AuthRoleDeleteRequest, role=roles)),
+    _entries(
+        Command.ROLE_GRANT_PERMISSION,
+        st.builds(rpc.AuthRoleGrantPermissionRequest, name=roles, perm=permissions),
+    ),
+    _entries(
+        Command.ROLE_REVOKE_PERMISSION,
+        st.builds(rpc.AuthRoleRevokePermissionRequest, role=roles, key=keys, range_end=ends),
+    ),
+)
+
 _put_entries = _entries(Command.PUT, puts())
 _txn_entries = _entries(Command.TXN, txns(2).filter(_is_valid))
 
-entries: st.SearchStrategy[Entry] = st.one_of(
+entries: st.SearchStrategy[tuple[Command, Message]] = st.one_of(
     _put_entries,
     _put_entries,
     _put_entries,
@@ -134,4 +190,9 @@ entries: st.SearchStrategy[Entry] = st.one_of(
     ),
     _entries(Command.ALARM, _alarms),
     _entries(Command.PUBLISH, st.builds(rpc.Member, ID=st.sampled_from((1, 2)), name=st.just("n"))),
+)
+
+#: The same with users, roles and auth that goes on and off; each entry says who asks.
+auth_entries: st.SearchStrategy[Entry] = st.builds(
+    lambda entry, caller: (*entry, caller), st.one_of(entries, auth_requests), callers
 )

@@ -2,6 +2,7 @@
 
 from google.protobuf.message import Message
 
+from pykvd.auth.identity import Identity
 from pykvd.errors import RpcError
 from pykvd.node.apply import Applier
 from pykvd.node.commands import Command
@@ -27,10 +28,10 @@ class Machine:
         applier.load()
         return applier
 
-    def apply(self, command: Command, request: Message) -> bytes:
+    def apply(self, command: Command, request: Message, caller: Identity | None = None) -> bytes:
         """The response, or the code and text of the refusal as bytes."""
         try:
-            return self.applier.apply(command, request)
+            return self.applier.apply(command, request, caller)
         except RpcError as error:
             return str(error).encode()
 

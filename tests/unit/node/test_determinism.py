@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pykvd.cluster.membership import Action, Member, MemberChange
 from pykvd.node.commands import Command
 from pykvd.pb import rpc_pb2 as rpc
-from tests.unit.node.histories import Entry, entries
+from tests.unit.node.histories import Entry, auth_entries, entries
 from tests.unit.node.machine import Machine
 
 #: What happens to a member before an entry is applied.
@@ -34,6 +34,9 @@ def state(machine: Machine) -> dict[str, object]:
             for lease in applier.lessor.leases.values()
         },
         "alarms": applier.alarms,
+        "auth": (applier.auth.enabled, applier.auth.revision),
+        "users": applier.auth.users,
+        "roles": applier.auth.roles,
         "members": applier.membership.members,
         "file": machine.disk.run(
             machine.disk.backend.read(lambda environment: list(environment.everything()))
@@ -66,9 +69,20 @@ LEASED_KEY: list[Entry] = [
 ]
 
 
+ROOT_EXISTS: list[Entry] = [
+    (Command.USER_ADD, rpc.AuthUserAddRequest(name="root", hashedPassword="aGFzaA==")),
+    (Command.USER_GRANT_ROLE, rpc.AuthUserGrantRoleRequest(user="root", role="root")),
+    (Command.ROLE_ADD, rpc.AuthRoleAddRequest(name="r")),
+]
+logs = st.one_of(
+    st.lists(entries, min_size=6, max_size=30),
+    st.lists(auth_entries, min_size=6, max_size=30).map(lambda log: [*ROOT_EXISTS, *log]),
+)
+
+
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
-    log=st.lists(entries, min_size=6, max_size=30),
+    log=logs,
     fate=st.lists(st.sampled_from((QUIET, QUIET, COMMIT, CRASH, SWEEP_SOME)), max_size=30),
 )
 @example(log=LEASED_KEY, fate=[COMMIT, CRASH, COMMIT, CRASH, CRASH, COMMIT, CRASH])
@@ -98,7 +112,7 @@ def test_a_crash_at_any_moment_changes_nothing(log: list[Entry], fate: list[int]
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
-@given(log=st.lists(entries, min_size=6, max_size=30), lead=st.integers(0, 20))
+@given(log=logs, lead=st.integers(0, 20))
 def test_leading_changes_nothing_that_is_replicated(log: list[Entry], lead: int) -> None:
     """Clocks run on the leader alone, and nothing that they touch may reach the file."""
     answers, expected = undisturbed(log)
