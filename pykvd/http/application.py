@@ -39,12 +39,12 @@ class Application:
         self._routes = dict(routes)
         self._prefixes = sorted((path for path in routes if path.endswith("/")), key=len)[::-1]
         self._origins = None if cors is None else frozenset(cors or (ANY,))
-        self._hosts = frozenset(hosts or (ANY,))
+        self._hosts = frozenset(hosts) if hosts and ANY not in hosts else None
 
     def __call__(self, exchange: Exchange) -> None:
         """Answer, or let the path's handler do it."""
         head = exchange.head
-        if ANY not in self._hosts and not exchange.secure and _host(head) not in self._hosts:
+        if self._hosts and not exchange.secure and _host(head) not in self._hosts:
             exchange.respond(_misdirected(head))
             return
         if self._origins is not None:

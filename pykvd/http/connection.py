@@ -219,7 +219,11 @@ class HttpConnection(asyncio.Protocol):
             self._close()
             return
         self._resume_reading()
-        self._serve()
+        if not self._parser.idle or self._half_closed:
+            self._serve()
+        elif not self.congested:
+            self._expected = None
+            self._set_deadline(self._limits.idle_timeout)
 
     def _resume_reading(self) -> None:
         if self._reading_paused:

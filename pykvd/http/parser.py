@@ -49,7 +49,7 @@ class RequestParser:
 
     def __init__(self, limits: HttpLimits) -> None:
         self._limits = limits
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
         self._h11: h11.Connection | None = None
         self._head: Head | None = None
         self._body: list[bytes] = []
@@ -79,7 +79,12 @@ class RequestParser:
 
     def feed(self, data: bytes) -> None:
         """Take what the socket gave."""
-        self._buffer += data
+        if not self._buffer:
+            self._buffer = data
+        else:
+            if isinstance(self._buffer, bytes):
+                self._buffer = bytearray(self._buffer)
+            self._buffer += data
 
     def next(self) -> tuple[Head, bytes] | None:
         """The next complete request and its body.
@@ -116,7 +121,9 @@ class RequestParser:
         """The next request if its head was seen before; sets `_head` while its body is awaited."""
         buffer = self._buffer
         end = buffer.find(_END_OF_HEAD, 0, _MAX_KNOWN_BYTES) + len(_END_OF_HEAD)
-        head = self._head = _known.get(bytes(buffer[:end])) if end >= len(_END_OF_HEAD) else None
+        if end < len(_END_OF_HEAD):
+            return None
+        head = self._head = _known.get(bytes(buffer[:end]))
         if head is None:
             return None
         assert head.content_length is not None
@@ -126,14 +133,14 @@ class RequestParser:
         if len(buffer) < stop:
             return None
         body = bytes(buffer[end:stop])
-        del buffer[:stop]
+        self._buffer = buffer[stop:]
         self._head = None
         self._continued = False
         return head, body
 
     def _read(self, connection: h11.Connection, start: bytes) -> tuple[Head, bytes] | None:
         """Let h11 go on; `start` has its first bytes, and is empty when it has had some before."""
-        fed, self._buffer = self._buffer, bytearray()
+        fed, self._buffer = self._buffer, b""
         if fed:
             self._start = (self._start + fed[:_START_BYTES])[:_START_BYTES]
             connection.receive_data(bytes(fed))
@@ -161,7 +168,7 @@ class RequestParser:
     def _finish(self, connection: h11.Connection) -> tuple[Head, bytes]:
         assert self._head is not None
         request = self._head, b"".join(self._body)
-        self._buffer += connection.trailing_data[0]
+        self._buffer = connection.trailing_data[0]
         self._h11 = self._head = None
         self._body = []
         self._body_bytes = 0
