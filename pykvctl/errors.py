@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
 class CommandError(Exception):
     """A failure shown as `Error: TEXT`."""
 
-    def __init__(self, text: str, exit_code: ExitCode = ExitCode.ERROR) -> None:
+    def __init__(self, text: str, exit_code: int = ExitCode.ERROR) -> None:
         super().__init__(text)
         self.exit_code = exit_code
 

@@ -1,5 +1,6 @@
 """Renewing a lease over a stream that is opened anew when it breaks."""
 
+import threading
 import time
 from collections.abc import Iterator
 from queue import SimpleQueue
@@ -22,15 +23,21 @@ def renew(client: Client, lease_id: int) -> rpc.LeaseKeepAliveResponse:
                 return answer
         except grpc.RpcError as error:
             failure = client.translate(error)
-            if failure.code not in _TRANSIENT:
+            if failure.code not in _TRANSIENT and not client.renew_token(failure, None):
                 raise failure from None
         client.turn()
         time.sleep(PAUSE_S)
 
 
-def renewals(client: Client, lease_id: int) -> Iterator[rpc.LeaseKeepAliveResponse]:
-    """Renew at once and at each third of the granted time; ends when the lease is gone."""
-    while True:
+def renewals(
+    client: Client, lease_id: int, stopped: threading.Event | None = None
+) -> Iterator[rpc.LeaseKeepAliveResponse]:
+    """Renew at once and at each third of the granted time; ends when the lease is gone.
+
+    When `stopped` is set no further renewal is made.
+    """
+    stopped = stopped or threading.Event()
+    while not stopped.is_set():
         requests: SimpleQueue[rpc.LeaseKeepAliveRequest | None] = SimpleQueue()
         requests.put(_request(lease_id))
         try:
@@ -38,16 +45,17 @@ def renewals(client: Client, lease_id: int) -> Iterator[rpc.LeaseKeepAliveRespon
                 if answer.TTL <= 0:
                     return
                 yield answer
-                time.sleep(answer.TTL / 3)
+                if stopped.wait(answer.TTL / 3):
+                    return
                 requests.put(_request(lease_id))
         except grpc.RpcError as error:
             failure = client.translate(error)
-            if failure.code not in _TRANSIENT:
+            if failure.code not in _TRANSIENT and not client.renew_token(failure, None):
                 raise failure from None
         finally:
             requests.put(None)
         client.turn()
-        time.sleep(PAUSE_S)
+        stopped.wait(PAUSE_S)
 
 
 def _request(lease_id: int) -> rpc.LeaseKeepAliveRequest:

@@ -26,6 +26,12 @@ ROOT = Group(
         "lease": f"{_PACKAGE}.lease:lease",
         "member": f"{_PACKAGE}.member:member",
         "snapshot": f"{_PACKAGE}.snapshot:snapshot",
+        "lock": f"{_PACKAGE}.lock:lock",
+        "elect": f"{_PACKAGE}.elect:elect",
+        "auth": f"{_PACKAGE}.auth:auth",
+        "user": f"{_PACKAGE}.user:user",
+        "role": f"{_PACKAGE}.role:role",
+        "downgrade": f"{_PACKAGE}.downgrade:downgrade",
         "help": f"{_PACKAGE}.help:help_command",
     },
     # What etcdctl does not have: our own commands, etcdutl's, and those of v2.

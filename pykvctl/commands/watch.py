@@ -1,7 +1,6 @@
 """watch: print events, run a command for each."""
 
 import os
-import subprocess
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from pykvctl.gotext.quoting import quote
 from pykvctl.options.command import Line, command, flag
 from pykvctl.options.parser import FlagSet, parse_flags
 from pykvctl.options.values import BOOL, INT
+from pykvctl.programs import run_program
 from pykvctl.ranges import prefix_end
 from pykvctl.session import Session
 from pykvctl.watcher import Watch, WatchStream, WatchUpdate
@@ -143,19 +143,9 @@ def _run_program(
         "ETCD_WATCH_KEY": quote(event.kv.key),
         "ETCD_WATCH_VALUE": quote(event.kv.value),
     }
-    environ = {**session.environ, **variables}
-    try:
-        status = subprocess.run(
-            program, stdin=subprocess.DEVNULL, env=environ, check=False
-        ).returncode
-    except FileNotFoundError:
-        reason = f"exec: {quote(program[0])}: executable file not found in $PATH"
-    except OSError as error:
-        reason = f"fork/exec {program[0]}: {(error.strerror or str(error)).lower()}"
-    else:
-        if status == 0:
-            return
-        reason = f"exit status {status}" if status > 0 else f"signal: {-status}"
+    _, reason = run_program(program, {**session.environ, **variables})
+    if not reason:
+        return
     words = " ".join(map(quote, program))
     session.streams.error_line(f"command [{words}] error ({reason})")
     raise ReportedError
