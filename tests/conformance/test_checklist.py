@@ -7,7 +7,6 @@ import google_crc32c
 import pytest
 
 from pykvd.pb import auth_pb2, kv_pb2, rpc_pb2, v3lock_pb2
-from tests.conformance.services import AUTH, LOCK, not_served
 from tests.harness import Client, Failure, Kind, Server, WatchStream, methods, running
 from tests.harness.raw import GOAWAY_NO_ERROR, RawConnection
 
@@ -253,7 +252,6 @@ def with_auth(client: Client) -> None:
     client.call(methods.AUTH_ENABLE)
 
 
-@not_served(AUTH, LOCK)
 def test_without_token_under_auth(fresh: Client) -> None:
     with_auth(fresh)
     text = "etcdserver: user name is empty"
@@ -269,7 +267,6 @@ def test_without_token_under_auth(fresh: Client) -> None:
     fresh.call(methods.PUT, PUT(key=b"a"), (("token", token),))
 
 
-@not_served(LOCK)
 def test_a_lock_without_space(fresh: Client) -> None:
     request = rpc_pb2.AlarmRequest
     fresh.call(methods.ALARM, request(action=request.ACTIVATE, alarm=rpc_pb2.NOSPACE))
@@ -444,7 +441,6 @@ def test_status_names_the_api_level(server: Server, client: Client) -> None:
     assert 0 < status.raftAppliedIndex <= status.raftIndex
 
 
-@not_served(AUTH)
 def test_auth_permissions_are_listed(fresh: Client) -> None:
     fresh.call(methods.ROLE_ADD, rpc_pb2.AuthRoleAddRequest(name="r"))
     permission = auth_pb2.Permission(permType=auth_pb2.Permission.READ, key=b"k", range_end=b"l")

@@ -7,7 +7,6 @@ import pytest
 from google.protobuf.message import Message
 
 from pykvd.pb import auth_pb2, rpc_pb2, v3election_pb2, v3lock_pb2
-from tests.conformance.services import AUTH, ELECTION, LOCK, not_served
 from tests.harness import Client, Failure, Server, methods
 from tests.harness.methods import Method
 from tests.harness.rpc import Metadata
@@ -405,13 +404,11 @@ def test_refusals_change_nothing(prepared: str, case: Case) -> None:
     refused(prepared, case)
 
 
-@not_served(LOCK, ELECTION)
 @pytest.mark.parametrize("case", CONCURRENCY_CASES, ids=name_of)
 def test_refused_locks_and_campaigns(prepared: str, case: Case) -> None:
     refused(prepared, case)
 
 
-@not_served(AUTH)
 @pytest.mark.parametrize("case", AUTH_CASES, ids=name_of)
 def test_refused_auth_management(with_users: str, case: Case) -> None:
     refused(with_users, case)
@@ -435,7 +432,6 @@ def test_unknown_methods_and_services(prepared: str) -> None:
         assert client.attempt(service) == Failure("UNIMPLEMENTED", text)
 
 
-@not_served(AUTH)
 def test_enabling_auth_needs_the_root_role(fresh: Client) -> None:
     fresh.call(methods.USER_ADD, rpc_pb2.AuthUserAddRequest(name="root", password="p"))
     expected = precondition("root user does not have root role")
