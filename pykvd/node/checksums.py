@@ -7,7 +7,8 @@ Three questions, answered from the store's file by its thread; questions and ans
     hash     HashKV, of the whole store up to a revision
 
 An answer is a `Reading`. Nothing is said (None) where the member is not at the same point: it lags
-behind, has another compaction, or has not swept up after it yet.
+behind, has another compaction, or has not swept up after it yet. Lagging is told by the log's
+index: which revisions there are at an index is itself a thing to compare.
 """
 
 import asyncio
@@ -19,17 +20,19 @@ import google_crc32c
 import lmdb
 
 from pykvd.mvcc.environment import Environment
-from pykvd.mvcc.record import ID_BYTES, MAIN_SHIFT
+from pykvd.mvcc.record import ID_BYTES
 from pykvd.node.node import Node
 
 DIGEST, SLICE, HASH = "digest", "slice", "hash"
 #: A slice: about half a millisecond of the store's thread.
 SLICE_RECORDS = 1000
 SLICE_BYTES = 256 << 10
-#: How long a member waits to reach the revision that a hash is asked for, in seconds.
+#: How long a member waits to reach the index that it is asked at, in seconds.
 PATIENCE = 2.0
 #: Of a member whose file cannot be read: equal to no reading of another.
 UNREADABLE = -1
+#: Of a member that has applied as much but has no such revision.
+ABSENT = -2
 _END = (1 << 96) - 1
 
 Reading = int | None
@@ -55,13 +58,20 @@ class Checksums:
 
     # This member's own
 
-    def digest(self, origin: int, revisions: Iterable[int]) -> dict[int, int]:
-        """The running checksum by revision, as far as it began at `origin` and is remembered."""
-        digest = self._store.backend.digest
+    def digest(self, origin: int, revisions: Iterable[int]) -> dict[str, int]:
+        """The running checksum, if it began at `origin`, by what it is of.
+
+        That are the revisions as far as they are remembered, and the index of the last commit; then
+        the number tells the revision reached too.
+        """
+        digest, committer = self._store.backend.digest, self._node.committer
         if digest.origin != origin:
             return {}
-        found = {revision: digest.at(revision) for revision in revisions}
-        return {revision: crc for revision, crc in found.items() if crc is not None}
+        found = {f"revision {revision}": digest.at(revision) for revision in revisions}
+        if committer.settled_index:
+            newest = digest.newest
+            found[f"index {committer.settled_index}"] = newest.revision << 32 | newest.crc
+        return {point: crc for point, crc in found.items() if crc is not None}
 
     async def read_slice(self, first: int, last: int = _END) -> Slice | None:
         """The records from `first` on, not beyond `last`; None while a compaction sweeps.
@@ -77,16 +87,23 @@ class Checksums:
             return None
         return await backend.read(lambda environment: _scan(environment, first, last))
 
-    async def hash(self, revision: int, compacted: int) -> Reading:
-        """HashKV at a revision under a compaction, once this member is there."""
-        store, loop = self._store, asyncio.get_running_loop()
+    async def _reach(self, index: int) -> bool:
+        """Wait for a while until everything up to an index of the log is applied."""
+        loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE
-        while store.revision < revision:
+        while self._node.committer.index < index:
             if loop.time() > deadline:
-                return None
+                return False
             await asyncio.sleep(self._node.config.heartbeat_interval)
-        if store.compact_revision != compacted:
+        return True
+
+    async def hash(self, index: int, revision: int, compacted: int) -> Reading:
+        """HashKV at a revision under a compaction, as of an index or later."""
+        store = self._store
+        if not await self._reach(index) or store.compact_revision != compacted:
             return None
+        if store.revision < revision:
+            return ABSENT
         await self._node.committer.flush()
         try:
             return await store.backend.hash_revision(revision, compacted)
@@ -103,10 +120,9 @@ class Checksums:
         question = json.loads(payload)
         return _encode(await self.slice_reading(**question))
 
-    async def slice_reading(self, first: int, last: int, compacted: int) -> Reading:
-        """The checksum of the records with these ids, under a compaction."""
-        store = self._store
-        if store.compact_revision != compacted or store.revision < last >> MAIN_SHIFT:
+    async def slice_reading(self, index: int, first: int, last: int, compacted: int) -> Reading:
+        """The checksum of the records with these ids under a compaction, as `hash` has it."""
+        if not await self._reach(index) or self._store.compact_revision != compacted:
             return None
         try:
             found = await self.read_slice(first, last)
@@ -116,7 +132,7 @@ class Checksums:
 
     async def _answer_hash(self, payload: bytes) -> bytes:
         question = json.loads(payload)
-        return _encode(await self.hash(question["revision"], question["compacted"]))
+        return _encode(await self.hash(**question))
 
 
 def _scan(environment: Environment, first: int, last: int) -> Slice:

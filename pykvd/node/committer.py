@@ -32,7 +32,7 @@ class Committer:
         self._snapshot_count = snapshot_count
         self._advanced = advanced
         self.index, self._term = applied
-        self._marked = self.index
+        self._marked = self._stored = self.index
         self._timer: asyncio.TimerHandle | None = None
         self._wanted = False
         self._waiters: deque[tuple[int, Callable[[], None]]] = deque()
@@ -56,7 +56,13 @@ class Committer:
         self._backend.set("meta", APPLIED_KEY, APPLIED.pack(index, term))
         self._backend.commit(lambda: self._committed(index, term))
 
+    @property
+    def settled_index(self) -> int:
+        """The index that the store's file is at; 0 while that is changing."""
+        return self._stored if self._backend.idle else 0
+
     def _committed(self, index: int, term: int) -> None:
+        self._stored = index
         if index - self._marked >= self._snapshot_count:
             self._marked = index
             self._advanced(index, term)
@@ -68,7 +74,7 @@ class Committer:
     def installed(self, index: int, term: int) -> None:
         """The store was replaced by another member's, which is at this entry."""
         self.stop()
-        self.index, self._term, self._marked = index, term, index
+        self.index, self._term, self._marked, self._stored = index, term, index, index
         if self._wanted or self._waiters:
             self._commit()
 

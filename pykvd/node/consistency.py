@@ -104,19 +104,18 @@ class ConsistencyMonitor:
     # The comparisons
 
     async def _compare_digest(self) -> None:
-        """Compare the running checksum at the newest revision that most members remember."""
+        """Compare the running checksum at a point that as many members as possible know."""
         digest = self._node.store.backend.digest
         revisions = [mark.revision for mark in digest.marks]
         own = self._own.digest(digest.origin, revisions)
         question = {"origin": digest.origin, "revisions": revisions}
         answers = await self._ask(DIGEST, question, QUESTION_TIMEOUT)
-        answers[self._node.member_id] = {str(revision): crc for revision, crc in own.items()}
-        common = Counter(revision for answer in answers.values() for revision in answer)
-        if not common:
-            return
-        chosen = max(common, key=lambda revision: (common[revision], int(revision)))
-        readings = {member: answer.get(chosen) for member, answer in answers.items()}
-        self._judge(DIGEST, readings, revision=int(chosen))
+        answers[self._node.member_id] = own
+        common = Counter(point for answer in answers.values() for point in answer)
+        # The newest state of all says more than a revision that is remembered.
+        point = max(common, key=lambda each: (common[each], each.startswith("index")), default="")
+        readings = {member: answer.get(point) for member, answer in answers.items()}
+        self._judge(DIGEST, readings, {"at": point})
 
     async def _compare_slice(self) -> None:
         """Compare the next records on the disks; twice, before anybody is accused."""
@@ -125,7 +124,7 @@ class ConsistencyMonitor:
         try:
             found = await self._own.read_slice(first)
         except lmdb.Error:
-            self._judge(SLICE, {self._node.member_id: UNREADABLE}, first=first)
+            self._judge(SLICE, {self._node.member_id: UNREADABLE}, {"first": first})
             return
         if found is None:
             self.outcomes[SLICE, "skipped"] += 1
@@ -135,12 +134,13 @@ class ConsistencyMonitor:
             self.passes += bool(first)
             return
         for _ in range(2):
-            question = {"first": first, "last": found.last, "compacted": compacted}
-            readings = await self._ask(SLICE, question, QUESTION_TIMEOUT)
-            readings[self._node.member_id] = await self._own.slice_reading(**question)
+            index = self._node.committer.index
+            where = {"index": index, "first": first, "last": found.last, "compacted": compacted}
+            readings = await self._ask(SLICE, where, QUESTION_TIMEOUT)
+            readings[self._node.member_id] = await self._own.slice_reading(**where)
             if not odd_ones(readings, len(self._node.membership.members)):
                 break
-        self._judge(SLICE, readings, first=first, last=found.last)
+        self._judge(SLICE, readings, where)
         self._cursor = found.last + 1
 
     async def _compare_hash(self) -> None:
@@ -156,11 +156,12 @@ class ConsistencyMonitor:
 
     async def _compare_hash_at(self, revision: int, compacted: int) -> bool:
         """Compare HashKV; whether every member could be compared."""
-        question = {"revision": revision, "compacted": compacted}
-        asking = self._ask(HASH, question, HASH_TIMEOUT)
-        own, readings = await asyncio.gather(self._own.hash(revision, compacted), asking)
+        index = self._node.committer.index
+        where = {"index": index, "revision": revision, "compacted": compacted}
+        asking = self._ask(HASH, where, HASH_TIMEOUT)
+        own, readings = await asyncio.gather(self._own.hash(**where), asking)
         readings[self._node.member_id] = own
-        self._judge(HASH, readings, **question)
+        self._judge(HASH, readings, where)
         compared = [reading for reading in readings.values() if reading is not None]
         return len(compared) == len(self._node.membership.members)
 
@@ -180,16 +181,18 @@ class ConsistencyMonitor:
 
     # The verdict
 
-    def _judge(self, kind: str, readings: Mapping[int, Reading], **about: int) -> None:
+    def _judge(
+        self, kind: str, readings: Mapping[int, Reading], where: Mapping[str, object]
+    ) -> None:
         known = sum(reading is not None for reading in readings.values())
         wrong = odd_ones(readings, len(self._node.membership.members))
         outcome = "different" if wrong else "equal" if known > 1 else "skipped"
         self.outcomes[kind, outcome] += 1
         for member in wrong:
-            self._accuse(member, kind, readings, about)
+            self._accuse(member, kind, readings, where)
 
     def _accuse(
-        self, member: int, kind: str, readings: Mapping[int, Reading], about: Mapping[str, int]
+        self, member: int, kind: str, readings: Mapping[int, Reading], where: Mapping[str, object]
     ) -> None:
         if (member, rpc.CORRUPT) in self._node.applier.alarms:
             return
@@ -198,7 +201,7 @@ class ConsistencyMonitor:
             check=kind,
             corrupt_member_id=f"{member:x}",
             checksums={f"{each:x}": reading for each, reading in readings.items()},
-            **about,
+            **where,
         )
         request = rpc.AlarmRequest(
             memberID=member, action=rpc.AlarmRequest.ACTIVATE, alarm=rpc.CORRUPT
@@ -214,11 +217,11 @@ class ConsistencyMonitor:
         Members that do not answer, or are at another point, say nothing. Raises
         StorageMismatchError.
         """
-        store = self._node.store
+        store, index = self._node.store, self._node.committer.index
         revision, compacted = store.revision, store.compact_revision
-        own = await self._own.hash(revision, compacted)
-        question = {"revision": revision, "compacted": compacted}
-        readings: dict[int, Reading] = await self._ask(HASH, question, QUESTION_TIMEOUT)
+        where = {"index": index, "revision": revision, "compacted": compacted}
+        own = await self._own.hash(**where)
+        readings: dict[int, Reading] = await self._ask(HASH, where, QUESTION_TIMEOUT)
         for member, reading in readings.items():
             if reading is not None and reading != own:
                 raise StorageMismatchError(

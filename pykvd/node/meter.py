@@ -133,16 +133,16 @@ class Meter:
             )
 
     def _late(self, flight: Flight, applying: float) -> None:
-        """Say where the time of a batch went, by the example of its first request."""
-        if not self._lines.take():
+        """Say where the time of a batch went, by the example of its first client's request."""
+        first = next((each for each in flight.proposals if _remote(each)), None)
+        if first is None or not self._lines.take():
             return
         now = self._clock()
-        first: Proposal = flight.proposals[0]
         begun = time() - (now - flight.begun)
         fields: dict[str, object] = {
             "start time": f"{begun:.6f}",
             "time spent": f"{now - flight.begun:.6f}s",
-            "remote": getattr(first.responder, "peer", ""),
+            "remote": _remote(first),
             "response type": operation(first.command),
             "request count": len(flight.proposals),
             "request size": sum(len(each.payload) for each in flight.proposals),
@@ -154,6 +154,11 @@ class Meter:
             },
         }
         _log.warn("request stats", **fields, **self._lines.missed())
+
+
+def _remote(proposal: Proposal) -> str:
+    """The client that waits for it; empty where the server itself does."""
+    return getattr(proposal.responder, "peer", "")
 
 
 class _Budget:

@@ -9,7 +9,7 @@ import pytest
 from pykvd.pb import rpc_pb2
 from tests.harness import Failure, wait_until
 from tests.harness.methods import ALARM, MOVE_LEADER, PUT, STATUS
-from tests.integration.cluster.cluster import QUICK, clustered
+from tests.integration.cluster.cluster import clustered
 from tests.integration.cluster.requests import get, put
 
 if TYPE_CHECKING:
