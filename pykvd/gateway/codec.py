@@ -276,10 +276,12 @@ def _parse_enum(field: FieldDescriptor, names: dict[str, int], value: object) ->
 def _parse_bytes(name: str, value: object) -> bytes:
     if type(value) is not str:
         _refuse("bytes", name, value)
-    try:
-        return binascii.a2b_base64(value, strict_mode=True)
-    except ValueError:
-        return _parse_unusual_bytes(name, value)
+    if len(value) % 4 == 0:
+        try:
+            return binascii.a2b_base64(value, strict_mode=True)
+        except ValueError:
+            pass
+    return _parse_unusual_bytes(name, value)
 
 
 def _parse_unusual_bytes(name: str, value: str) -> bytes:
@@ -289,7 +291,9 @@ def _parse_unusual_bytes(name: str, value: str) -> bytes:
         if "+" in text or "/" in text:
             _refuse("bytes", name, value)
         text = text.translate(_URL_SAFE)
-    if len(text) % 4 and "=" not in text:
+    if len(text) % 4:
+        if "=" in text:
+            _refuse("bytes", name, value)
         text += "=" * (-len(text) % 4)
     try:
         return binascii.a2b_base64(text, strict_mode=True)
