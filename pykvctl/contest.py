@@ -2,7 +2,7 @@
 
 A contender's key is `<name>/<its lease in hexadecimal>`, the layout of etcd's own clients. Each
 contender waits for the deletion of the key before its own. Calls wait for a server without a
-deadline; whoever calls may be interrupted.
+deadline where none is given; whoever calls may be interrupted.
 """
 
 from collections.abc import Iterator
@@ -63,14 +63,15 @@ class Contest:
         alive = [kv for kv in found.kvs if kv.create_revision == contender.revision]
         return found if alive else None
 
-    def leave(self, contender: Contender) -> None:
+    def leave(self, contender: Contender, timeout_s: float) -> None:
         """Delete the key unless it is a later one."""
         delete = rpc.DeleteRangeRequest(key=contender.key)
         self._txn(
             rpc.TxnRequest(
                 compare=[_created(contender.key, contender.revision)],
                 success=[rpc.RequestOp(request_delete_range=delete)],
-            )
+            ),
+            timeout_s,
         )
 
     def holders(self) -> Iterator[rpc.RangeResponse]:
@@ -131,8 +132,8 @@ class Contest:
     def _range(self, request: rpc.RangeRequest) -> rpc.RangeResponse:
         return self._client.unary(RANGE, request, None)
 
-    def _txn(self, request: rpc.TxnRequest) -> rpc.TxnResponse:
-        return self._client.unary(TXN, request, None)
+    def _txn(self, request: rpc.TxnRequest, timeout_s: float | None = None) -> rpc.TxnResponse:
+        return self._client.unary(TXN, request, timeout_s)
 
 
 def _events(watch: Watch) -> Iterator[tuple[rpc.ResponseHeader, kvpb.Event]]:

@@ -15,25 +15,22 @@ REVOKE_TIMEOUT_S = 2.0
 
 
 class LeaseSession:
-    """Grants a lease and renews it in a thread until the block ends; then the lease is revoked.
+    """Grants a lease and renews it in a thread; a context manager that revokes it at the end.
 
-    Entering raises RequestError.
+    Making one waits for a server without a deadline, and raises RequestError.
     """
 
     def __init__(self, client: Client, ttl: int) -> None:
-        self.lease = 0
+        asked = time.monotonic()
+        answer = client.unary(LEASE_GRANT, rpc.LeaseGrantRequest(TTL=ttl), None)
+        self.lease = answer.ID
         self._client = client
-        self._ttl = ttl
-        self._expiry = 0.0
+        self._expiry = asked + answer.TTL
         self._stopped = threading.Event()
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._renew, name="lease-session", daemon=True)
 
     def __enter__(self) -> Self:
-        asked = time.monotonic()
-        answer = self._client.unary(LEASE_GRANT, rpc.LeaseGrantRequest(TTL=self._ttl), None)
-        self.lease = answer.ID
-        self._expiry = asked + answer.TTL
         self._thread.start()
         return self
 

@@ -12,8 +12,7 @@ from pykvctl.options.values import BOOL
 from pykvctl.session import Session
 
 if TYPE_CHECKING:
-    from pykvctl.contest import Contender, Contest
-    from pykvctl.lease_session import LeaseSession
+    from pykvctl.holding import Held
 
 TTL_S = 60
 EXPIRED = "elect: session expired"
@@ -39,45 +38,29 @@ def elect(session: Session, args: list[str], listen: bool) -> None:
     if len(args) == 2 and listen:
         raise BadArgumentsError("proposal given but -l is set")
     client = session.client
-    from pykvctl.contest import Contest  # noqa: PLC0415  # loads gRPC
-    from pykvctl.lease_session import LeaseSession  # noqa: PLC0415
-
-    contest = Contest(client, os.fsencode(args[0]))
+    name = os.fsencode(args[0])
     if listen:
-        _observe(session, contest)
+        _observe(session, name)
         return
-    with LeaseSession(client, TTL_S) as lease:
-        _lead(session, contest, lease, os.fsencode(args[1]))
+    from pykvctl.holding import hold  # noqa: PLC0415  # loads gRPC
+
+    def lead(held: "Held") -> None:
+        session.printer.get(held.found)
+        held.lease.wait_lost()
+        raise CommandError(EXPIRED)
+
+    hold(client, name, TTL_S, os.fsencode(args[1]), lead, lost=EXPIRED)
 
 
-def _observe(session: Session, contest: "Contest") -> None:
+def _observe(session: Session, name: bytes) -> None:
+    """Print leaders until interrupted."""
+    from pykvctl.contest import Contest  # noqa: PLC0415  # loads gRPC
+
     try:
         with interruptible():
-            for found in contest.holders():
+            for found in Contest(session.client, name).holders():
                 session.printer.get(found)
     except KeyboardInterrupt:
         return
     except RequestError:
         raise CommandError("elect: observer lost") from None
-
-
-def _lead(session: Session, contest: "Contest", lease: "LeaseSession", proposal: bytes) -> None:
-    """Be elected, and lead until interrupted; then resign."""
-    entered: Contender | None = None
-    elected = False
-    try:
-        with interruptible():
-            entered = contest.enter(lease.lease, proposal)
-            held = contest.win(entered)
-            if held is None:
-                raise CommandError(EXPIRED)
-            elected = True
-            session.printer.get(held)
-            lease.wait_lost()
-            raise CommandError(EXPIRED)
-    except KeyboardInterrupt:
-        if not elected:
-            raise CommandError("context canceled") from None
-    finally:
-        if entered is not None:
-            contest.leave(entered)

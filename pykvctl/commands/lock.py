@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING
 import click
 
 from pykvctl.errors import BadArgumentsError, CommandError
-from pykvctl.interrupts import interruptible, uninterrupted
+from pykvctl.interrupts import uninterrupted
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import INT
 from pykvctl.programs import run_program
 from pykvctl.session import Session
 
 if TYPE_CHECKING:
-    from pykvctl.contest import Contender, Contest
-    from pykvctl.lease_session import LeaseSession
-    from pykvd.pb import rpc_pb2 as rpc
+    from pykvctl.holding import Held
 
 DEFAULT_TTL_S = 10
 # Of a session whose time is not given, or makes no sense.
@@ -39,41 +37,22 @@ def lock(session: Session, args: list[str], ttl: int) -> None:
             "lock takes a lock name argument and an optional command to execute"
         )
     client = session.client
-    from pykvctl.contest import Contest  # noqa: PLC0415  # loads gRPC
-    from pykvctl.lease_session import LeaseSession  # noqa: PLC0415
+    from pykvctl.holding import hold  # noqa: PLC0415  # loads gRPC
 
-    contest = Contest(client, os.fsencode(args[0]))
-    with LeaseSession(client, ttl if ttl > 0 else SESSION_TTL_S) as lease:
-        _hold(session, contest, lease, args[1:])
+    def use(held: "Held") -> None:
+        if len(args) > 1:
+            _run(session, args[1:], held)
+            return
+        session.printer.get(held.found)
+        held.lease.wait_lost()
+        raise CommandError(EXPIRED)
 
-
-def _hold(session: Session, contest: "Contest", lease: "LeaseSession", program: list[str]) -> None:
-    entered: Contender | None = None
-    held: rpc.RangeResponse | None = None
-    try:
-        with interruptible():
-            entered = contest.enter(lease.lease)
-            held = contest.win(entered)
-            if held is None:
-                raise CommandError(EXPIRED)
-            if program:
-                revision = entered.header.revision if entered.holds else held.header.revision
-                _run(session, program, entered.key, revision)
-            else:
-                session.printer.get(held)
-                lease.wait_lost()
-                raise CommandError(EXPIRED)
-    except KeyboardInterrupt:
-        if held is None:
-            raise CommandError("context canceled") from None
-    finally:
-        if entered is not None:
-            contest.leave(entered)
+    hold(client, os.fsencode(args[0]), ttl if ttl > 0 else SESSION_TTL_S, b"", use, lost=EXPIRED)
 
 
-def _run(session: Session, program: list[str], key: bytes, revision: int) -> None:
+def _run(session: Session, program: list[str], held: "Held") -> None:
     """Run the command to its end; its status becomes ours."""
-    variables = {"ETCD_LOCK_KEY": os.fsdecode(key), "ETCD_LOCK_REV": str(revision)}
+    variables = {"ETCD_LOCK_KEY": os.fsdecode(held.key), "ETCD_LOCK_REV": str(held.revision)}
     with uninterrupted():
         status, reason = run_program(program, {**session.environ, **variables})
     if reason:
