@@ -122,14 +122,15 @@ class MaintenanceService:
         self._access.require_admin(call, "hash_kv")
         store = self._node.store
         revision = request.revision or store.revision
-        compacted = store.compact_revision
         if revision > store.revision:
             raise Failure.FUTURE_REVISION.error()
-        if 0 < revision < compacted:
-            raise Failure.COMPACTED.error()
 
         async def work() -> None:
             await self._node.committer.flush()
+            # Only now: a compaction after this is committed behind the reading.
+            compacted = store.compact_revision
+            if 0 < revision < compacted:
+                raise Failure.COMPACTED.error()
             number = await self._backend.hash_revision(revision, compacted)
             response = rpc.HashKVResponse(
                 hash=number, compact_revision=compacted, hash_revision=revision

@@ -78,14 +78,18 @@ class Checksums:
 
         Raises lmdb.Error for a file that cannot be read.
         """
-        node, backend = self._node, self._store.backend
-        compacted = self._store.compact_revision
-        await node.committer.flush()
-        # What is applied from here on is committed behind this job of the store's thread.
-        unswept = node.sweeper.sweeping or backend.removing
-        if unswept or self._store.compact_revision != compacted:
+        if not await self._settled(self._store.compact_revision):
             return None
-        return await backend.read(lambda environment: _scan(environment, first, last))
+        return await self._store.backend.read(lambda each: _scan(each, first, last))
+
+    async def _settled(self, compacted: int) -> bool:
+        """Whether the file holds what is left by a compaction, and all that is applied.
+
+        What is applied from now on is committed behind the next job of the store's thread.
+        """
+        await self._node.committer.flush()
+        unswept = self._node.sweeper.sweeping or self._store.backend.removing
+        return not unswept and self._store.compact_revision == compacted
 
     async def _reach(self, index: int) -> bool:
         """Wait for a while until everything up to an index of the log is applied."""
@@ -100,11 +104,10 @@ class Checksums:
     async def hash(self, index: int, revision: int, compacted: int) -> Reading:
         """HashKV at a revision under a compaction, as of an index or later."""
         store = self._store
-        if not await self._reach(index) or store.compact_revision != compacted:
+        if not await self._reach(index) or not await self._settled(compacted):
             return None
         if store.revision < revision:
             return ABSENT
-        await self._node.committer.flush()
         try:
             return await store.backend.hash_revision(revision, compacted)
         except lmdb.Error:
@@ -122,13 +125,12 @@ class Checksums:
 
     async def slice_reading(self, index: int, first: int, last: int, compacted: int) -> Reading:
         """The checksum of the records with these ids under a compaction, as `hash` has it."""
-        if not await self._reach(index) or self._store.compact_revision != compacted:
+        if not await self._reach(index) or not await self._settled(compacted):
             return None
         try:
-            found = await self.read_slice(first, last)
+            return (await self._store.backend.read(lambda each: _scan(each, first, last))).crc
         except lmdb.Error:
             return UNREADABLE
-        return None if found is None else found.crc
 
     async def _answer_hash(self, payload: bytes) -> bytes:
         question = json.loads(payload)

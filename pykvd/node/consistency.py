@@ -218,6 +218,9 @@ class ConsistencyMonitor:
         StorageMismatchError.
         """
         store, index = self._node.store, self._node.committer.index
+        # Another life may have left a compaction half swept.
+        self._node.sweep_on()
+        await self._node.sweeper.swept()
         revision, compacted = store.revision, store.compact_revision
         where = {"index": index, "revision": revision, "compacted": compacted}
         own = await self._own.hash(**where)

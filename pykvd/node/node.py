@@ -225,8 +225,7 @@ class Node:
         self._every(self.config.heartbeat_interval, self._tick)
         self._every(EXPIRY_INTERVAL, self._keeper.expire)
         self._every(CHECKPOINT_INTERVAL, self._keeper.checkpoint)
-        if self.store.compact_revision >= 0 and self.store.index.past:
-            self.sweeper.start()
+        self.sweep_on()
         if self._alone:
             self.raft.campaign()
         self._driver.process()
@@ -497,10 +496,16 @@ class Node:
         for member in self.membership.in_order():
             self._reach(member)
 
+    def sweep_on(self) -> None:
+        """Go on with what another life, or another member, has not swept up yet."""
+        if self.store.compact_revision >= 0 and self.store.index.past:
+            self.sweeper.start()
+
     def _reload(self) -> None:
         """Read the store anew: it is another member's."""
         seen = self.store.revision
         self.store.load()
+        self.sweep_on()
         self.applier.load()
         self.hub.resync(seen)
         if self.lessor.primary:
