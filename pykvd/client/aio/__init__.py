@@ -1,0 +1,1 @@
+"""The client for asyncio: the same surface as the blocking one, awaited."""

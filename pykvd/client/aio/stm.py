@@ -1,0 +1,54 @@
+"""Transactional memory for asyncio."""
+
+# A timeout here bounds the call itself, also at the server.
+# ruff: noqa: ASYNC109
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from pykvd.client.recipes.stm import Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pykvd.client.aio.runner import Runner
+    from pykvd.client.arguments import Data, HasId
+    from pykvd.client.engine import Engine
+
+T = TypeVar("T")
+
+
+class STM:
+    """What the function given to `AsyncClient.stm` reads and writes with."""
+
+    def __init__(self, runner: Runner, memory: Memory) -> None:
+        self._runner = runner
+        self._memory = memory
+
+    async def get(self, key: Data) -> bytes | None:
+        """The value of a key; None if there is none."""
+        return await self._runner.run(self._memory.get(key))
+
+    async def revision(self, key: Data) -> int:
+        """The revision that changed a key last; 0 if there is none."""
+        return await self._runner.run(self._memory.revision(key))
+
+    def put(self, key: Data, value: Data, *, lease: HasId | int | None = None) -> None:
+        """Put a key, when all is committed."""
+        self._memory.put(key, value, lease)
+
+    def delete(self, key: Data) -> None:
+        """Delete a key, when all is committed."""
+        self._memory.delete(key)
+
+
+async def run(
+    runner: Runner, engine: Engine, function: Callable[[STM], Awaitable[T]], timeout: float | None
+) -> T:
+    """Call the function until what it did could be committed; its result."""
+    memory = Memory(engine)
+    while True:
+        result = await function(STM(runner, memory))
+        if await runner.run(memory.commit(timeout)) is not None:
+            return result

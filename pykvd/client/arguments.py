@@ -1,0 +1,85 @@
+"""Checks of arguments, before anything is sent: the error names the field."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+Data = str | bytes
+"""Keys and values: bytes, or text that is sent as UTF-8."""
+
+INT64_MAX: Final = 2**63 - 1
+UINT64_MAX: Final = 2**64 - 1
+MAX_REQUEST_BYTES: Final = 2 << 20
+"""Requests above this are refused here: servers take no more (1.5 MiB and some) by default."""
+
+
+class HasId(Protocol):
+    """A granted lease."""
+
+    @property
+    def id(self) -> int:
+        """Its id."""
+
+
+def data(field: str, given: object) -> bytes:
+    """Bytes of a key or value; raises TypeError."""
+    if isinstance(given, bytes):
+        return given
+    if isinstance(given, str):
+        return given.encode()
+    raise TypeError(f"{field}: expected str or bytes, got {type(given).__name__}")
+
+
+def key(field: str, given: object) -> bytes:
+    """The same, not empty; raises TypeError or ValueError."""
+    found = data(field, given)
+    if not found:
+        raise ValueError(f"{field}: must not be empty")
+    return found
+
+
+def text(field: str, given: object) -> str:
+    """A string; raises TypeError."""
+    if not isinstance(given, str):
+        raise TypeError(f"{field}: expected str, got {type(given).__name__}")
+    return given
+
+
+def integer(field: str, given: object, low: int = 0, high: int = INT64_MAX) -> int:
+    """A whole number in bounds; raises TypeError or ValueError."""
+    if not isinstance(given, int) or isinstance(given, bool):
+        raise TypeError(f"{field}: expected int, got {type(given).__name__}")
+    if not low <= given <= high:
+        raise ValueError(f"{field}: {given} is not between {low} and {high}")
+    return given
+
+
+def lease(given: object) -> int:
+    """The id of a lease, given as such or as a lease; 0 for None."""
+    if given is None:
+        return 0
+    number: object = given if isinstance(given, int) else getattr(given, "id", given)
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise TypeError(f"lease: expected a lease or its id, got {type(given).__name__}")
+    return integer("lease", number, -INT64_MAX - 1)
+
+
+def seconds(field: str, given: object) -> float:
+    """A positive time; raises TypeError or ValueError."""
+    if not isinstance(given, int | float) or isinstance(given, bool):
+        raise TypeError(f"{field}: expected seconds, got {type(given).__name__}")
+    if not given > 0:
+        raise ValueError(f"{field}: {given} is not above 0")
+    return given
+
+
+def message(request: Message, limit: int) -> bytes:
+    """The request as bytes; raises ValueError that names its largest field."""
+    size = request.ByteSize()
+    if size > limit:
+        field = max(request.ListFields(), key=lambda item: len(str(item[1])))[0].name
+        raise ValueError(f"{field}: a request of {size} bytes is above the limit of {limit}")
+    return request.SerializeToString()

@@ -1,0 +1,291 @@
+"""Locks, elections, barriers, queues: the recipes with blocking calls.
+
+Each object is one contender: threads that compete make one each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Self
+
+from pykvd.client import arguments
+from pykvd.client.errors import LeaseNotFound
+from pykvd.client.recipes import barrier, election, mutex, queue
+
+if TYPE_CHECKING:
+    from pykvd.client.arguments import Data
+    from pykvd.client.engine import Engine
+    from pykvd.client.sync.client import Client
+    from pykvd.client.sync.lease import Lease
+    from pykvd.client.sync.runner import Runner
+    from pykvd.client.txn import Condition
+    from pykvd.client.values import KeyValue
+
+
+def _deadline(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    return time.monotonic() + arguments.seconds("timeout", timeout)
+
+
+class Session:
+    """The lease that a recipe rests on: the caller's, or one of its own while it needs one."""
+
+    def __init__(self, client: Client, ttl: int, lease: Lease | None) -> None:
+        self._client = client
+        self._ttl = arguments.integer("ttl", ttl, 1)
+        self._given = lease
+        self.lease = lease
+
+    def begin(self) -> Lease:
+        """The lease, granted and renewed from now on if it is our own."""
+        if self.lease is None:
+            self.lease = self._client.lease(self._ttl)
+            self.lease.keep_alive()
+        return self.lease
+
+    def end(self) -> None:
+        """Give back our own."""
+        lease, self.lease = self.lease, self._given
+        if lease is not None and lease is not self._given:
+            with contextlib.suppress(LeaseNotFound):
+                lease.revoke()
+
+
+class Lock:
+    """A lock that all clients of the cluster share; made by `Client.lock`."""
+
+    def __init__(self, runner: Runner, engine: Engine, name: Data, session: Session) -> None:
+        self._runner = runner
+        self._session = session
+        self._mutex = mutex.Mutex(engine, arguments.data("name", name))
+        self.locked = False
+
+    @property
+    def key(self) -> bytes:
+        """The key that stands for us; empty while we do not have the lock."""
+        return self._mutex.key
+
+    @property
+    def revision(self) -> int:
+        """Grows from holder to holder: a fence for what the lock protects."""
+        return self._mutex.revision
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease that the lock rests on; watch its `lost`."""
+        return self._session.lease
+
+    def held(self) -> Condition:
+        """A condition for transactions that holds as long as the lock is ours."""
+        return self._mutex.held()
+
+    def acquire(self, *, blocking: bool = True, timeout: float | None = None) -> bool:
+        """Take the lock; False if it was not free (in time).
+
+        Raises:
+            SessionExpired: the lease ended while waiting.
+
+        """
+        if self.locked:
+            raise RuntimeError("the lock is held already")
+        deadline = _deadline(timeout)
+        lease = self._session.begin()
+        try:
+            if blocking:
+                self.locked = self._runner.run(self._mutex.acquire(lease.id, deadline))
+            else:
+                self.locked = self._runner.run(self._mutex.try_acquire(lease.id))
+        finally:
+            if not self.locked:
+                self._session.end()
+        return self.locked
+
+    def release(self) -> None:
+        """Let the next one have it."""
+        if not self.locked:
+            raise RuntimeError("the lock is not held")
+        self.locked = False
+        self._runner.run(self._mutex.release())
+        self._session.end()
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+class Election:
+    """An election of one leader; made by `Client.election`."""
+
+    def __init__(self, runner: Runner, engine: Engine, name: Data, session: Session) -> None:
+        self._runner = runner
+        self._engine = engine
+        self._session = session
+        self._name = arguments.data("name", name)
+        self._candidacy = election.Candidacy(engine, self._name)
+
+    @property
+    def key(self) -> bytes:
+        """The key that stands for us; empty while we are no candidate."""
+        return self._candidacy.key
+
+    @property
+    def revision(self) -> int:
+        """Grows from leader to leader: a fence."""
+        return self._candidacy.revision
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease that our candidacy rests on; watch its `lost`."""
+        return self._session.lease
+
+    def held(self) -> Condition:
+        """A condition for transactions that holds as long as we are a candidate or lead."""
+        return self._candidacy.held()
+
+    def campaign(self, value: Data = b"", *, timeout: float | None = None) -> bool:
+        """Wait until elected; False, a candidate no more, if that took too long."""
+        data = arguments.data("value", value)
+        deadline = _deadline(timeout)
+        lease = self._session.begin()
+        elected = False
+        try:
+            elected = self._runner.run(self._candidacy.campaign(lease.id, data, deadline))
+        finally:
+            if not elected:
+                self._session.end()
+        return elected
+
+    def proclaim(self, value: Data) -> None:
+        """Announce another value; raises ElectionNotLeader."""
+        self._runner.run(self._candidacy.proclaim(arguments.data("value", value)))
+
+    def resign(self) -> None:
+        """Lead no more."""
+        self._runner.run(self._candidacy.resign())
+        self._session.end()
+
+    def leader(self) -> KeyValue:
+        """Who leads, and what they announce; raises ElectionNoLeader."""
+        return self._runner.run(self._candidacy.leader())
+
+    def observe(self) -> Observer:
+        """What leaders announce, from the present one on."""
+        return Observer(self._runner, election.Observation(self._engine, self._name))
+
+
+class Observer:
+    """Iterates what leaders announce. Some values may be skipped, never the last one."""
+
+    def __init__(self, runner: Runner, observation: election.Observation) -> None:
+        self._runner = runner
+        self._observation = observation
+
+    def close(self) -> None:
+        """End it."""
+        self._observation.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> KeyValue:
+        found = self._runner.run(self._observation.next())
+        if found is None:
+            raise StopIteration
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Barrier:
+    """A gate that all wait at while it is held; made by `Client.barrier`."""
+
+    def __init__(self, runner: Runner, engine: Engine, name: Data) -> None:
+        self._runner = runner
+        self._barrier = barrier.Barrier(engine, arguments.key("name", name))
+
+    def hold(self) -> None:
+        """Close the gate; raises KeyExists."""
+        self._runner.run(self._barrier.hold())
+
+    def release(self) -> None:
+        """Open the gate."""
+        self._runner.run(self._barrier.release())
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Until the gate is open; raises TimeoutError."""
+        self._runner.run(self._barrier.wait(_deadline(timeout)))
+
+
+class DoubleBarrier:
+    """Lets `count` clients begin together and end together; made by `Client.double_barrier`."""
+
+    def __init__(
+        self, runner: Runner, engine: Engine, name: Data, count: int, session: Session
+    ) -> None:
+        self._runner = runner
+        self._session = session
+        number = arguments.integer("count", count, 1)
+        self._barrier = barrier.DoubleBarrier(engine, arguments.key("name", name), number)
+
+    def enter(self, timeout: float | None = None) -> None:
+        """Wait until all have come; raises TimeoutError or TooManyClients."""
+        deadline = _deadline(timeout)
+        lease = self._session.begin()
+        try:
+            self._runner.run(self._barrier.enter(lease.id, deadline))
+        except BaseException:
+            self._session.end()
+            raise
+
+    def leave(self, timeout: float | None = None) -> None:
+        """Wait until all have left; raises TimeoutError."""
+        self._runner.run(self._barrier.leave(_deadline(timeout)))
+        self._session.end()
+
+    def __enter__(self) -> Self:
+        self.enter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+
+class Queue:
+    """First in, first out; made by `Client.queue`."""
+
+    def __init__(self, runner: Runner, engine: Engine, name: Data) -> None:
+        self._runner = runner
+        self._queue = queue.Queue(engine, arguments.key("name", name))
+
+    def put(self, value: Data) -> None:
+        """Add an item."""
+        self._runner.run(self._queue.put(arguments.data("value", value)))
+
+    def get(self, timeout: float | None = None) -> bytes:
+        """Take the oldest item, waiting for one if there is none; raises TimeoutError."""
+        return self._runner.run(self._queue.get(_deadline(timeout)))
+
+
+class PriorityQueue:
+    """The smallest priority first; made by `Client.priority_queue`."""
+
+    def __init__(self, runner: Runner, engine: Engine, name: Data) -> None:
+        self._runner = runner
+        self._queue = queue.PriorityQueue(engine, arguments.key("name", name))
+
+    def put(self, value: Data, priority: int) -> None:
+        """Add an item with a priority from 0 (first) to 65535."""
+        self._runner.run(self._queue.put(arguments.data("value", value), priority))
+
+    def get(self, timeout: float | None = None) -> bytes:
+        """Take the first item, waiting for one if there is none; raises TimeoutError."""
+        return self._runner.run(self._queue.get(_deadline(timeout)))

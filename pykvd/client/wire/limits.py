@@ -1,0 +1,29 @@
+"""The times that connections keep, for both drivers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pykvd import transport
+from pykvd.transport.keepalive import KeepAlive
+
+DIAL_TIMEOUT: Final = 3.0
+"""Longest wait for one server to greet us, in seconds; then another one is tried."""
+KEEPALIVE_INTERVAL: Final = 10.0
+"""Silence, while calls are open, after which a PING asks whether the server is still there.
+
+Servers end connections that are pinged more often than every five seconds.
+"""
+KEEPALIVE_TIMEOUT: Final = 5.0
+"""Wait for its answer; then the connection counts as lost."""
+KEEPALIVE_PAUSE: Final = 1.0
+"""How often silence is looked at."""
+READ_BYTES: Final = 1 << 18
+"""The most that is read at once."""
+
+
+def keepalive() -> KeepAlive:
+    """What decides about pings of one connection."""
+    return KeepAlive(
+        transport.Limits(keepalive_interval=KEEPALIVE_INTERVAL, keepalive_timeout=KEEPALIVE_TIMEOUT)
+    )
