@@ -120,10 +120,14 @@ class Client:
 
     def renew_token(self, error: RequestError, timeout_s: float | None) -> bool:
         """Get a new token if that may cure the failure; RequestError if it cannot be had."""
-        if self._credentials is None or error.details not in STALE_TOKEN:
+        if not self.may_renew_token(error.details):
             return False
         self.authenticate(timeout_s)
         return bool(self._token)
+
+    def may_renew_token(self, reason: str) -> bool:
+        """Whether a refusal is one that a new token may cure."""
+        return self._credentials is not None and reason.rpartition(" desc = ")[2] in STALE_TOKEN
 
     def _peer_of(self, error: RequestError) -> str:
         if error.code == "DeadlineExceeded" and "balancer" in error.details:

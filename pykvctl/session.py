@@ -5,7 +5,7 @@ environment is read and only then its errors appear, as in etcdctl.
 """
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from pykvctl.endpoints import Endpoint, parse_endpoints
@@ -49,7 +49,7 @@ class Session:
         self.given = given
         self.quiet_variables: frozenset[str] = frozenset()
         self.logger = LOGGER
-        self._client: Client | None = None
+        self._clients: list[Client] = []
 
     @cached_property
     def timeout_s(self) -> float:
@@ -97,48 +97,55 @@ class Session:
 
     @cached_property
     def endpoints(self) -> list[Endpoint]:
-        """The endpoints of the flag or its variable."""
-        if self.flags.discovery_srv:
-            raise CommandError("DNS discovery is not available in this version")
-        return parse_endpoints(self.flags.endpoints)
+        """The endpoints: from DNS if asked for and there are any, else of the flag."""
+        flags = self.flags
+        found: list[str] = []
+        if flags.discovery_srv:
+            from pykvctl.discovery import discover  # noqa: PLC0415  # seldom used
 
-    @property
+            suffix, insecure = flags.discovery_srv_name, flags.insecure_discovery
+            found = discover(flags.discovery_srv, suffix, self.streams, insecure=insecure)
+        return parse_endpoints(found or flags.endpoints)
+
+    @cached_property
     def client(self) -> "Client":
         """A client that is ready to call; made at the first use."""
-        if self._client is None:
-            self._client = self._make_client()
-        return self._client
-
-    def _make_client(self) -> "Client":
-        flags = self.flags
         for name in ("cert", "key", "cacert"):
             if self.given.get(name) == "":
                 raise BadArgumentsError(f"empty string is passed to --{name} option")
-        credentials = self._credentials()
+        credentials = self._credentials(self.flags, "Password: ")
         assert self.printer is not None
+        return self._connect(self.endpoints, self.flags, credentials)
+
+    def connect(self, endpoints: list[Endpoint], flags: GlobalFlags, *, prompt: str) -> "Client":
+        """A client for another cluster, ready to call; `prompt` asks for its password."""
+        return self._connect(endpoints, flags, self._credentials(flags, prompt))
+
+    def _connect(
+        self, endpoints: list[Endpoint], flags: GlobalFlags, credentials: tuple[str, str] | None
+    ) -> "Client":
         # Importing gRPC takes 40 ms, which argument errors and help should not have to wait for.
         from pykvctl.client import Client  # noqa: PLC0415
 
-        if not self.endpoints:
+        if not endpoints:
             raise CommandError("etcdclient: no available endpoints", ExitCode.BAD_CONNECTION)
-        client = Client(self.endpoints, flags, credentials, self._log_failure)
-        self._client = client
+        client = Client(endpoints, flags, credentials, partial(self._log_failure, endpoints))
+        self._clients.append(client)
         try:
             client.authenticate(flags.dial_timeout / SECOND)
         except RequestError as error:
             raise CommandError(str(error), ExitCode.BAD_CONNECTION) from None
         return client
 
-    def _credentials(self) -> tuple[str, str] | None:
+    def _credentials(self, flags: GlobalFlags, prompt: str) -> tuple[str, str] | None:
         """Name and password; None if either is empty, for then no token is asked for."""
-        flags = self.flags
         if not flags.user:
             return None
         name, has_password, password = flags.user.partition(":")
         if flags.password:
             name, password = flags.user, flags.password
         elif not has_password:
-            password = read_password(self.streams, "Password: ")
+            password = read_password(self.streams, prompt)
         return (name, password) if name and password else None
 
     def log(
@@ -147,9 +154,11 @@ class Session:
         """Write a log line to standard error."""
         self.streams.error_line(log_line(level, message, logger=logger, caller=caller, **fields))
 
-    def _log_failure(self, method: str, peer: str, error: RequestError) -> None:
+    def _log_failure(
+        self, endpoints: list[Endpoint], method: str, peer: str, error: RequestError
+    ) -> None:
         """Why a call failed: the error line alone may only say that its time is over."""
-        addresses = ",".join(endpoint.address for endpoint in self.endpoints)
+        addresses = ",".join(endpoint.address for endpoint in endpoints)
         self.log(
             "warn",
             "retrying of unary invoker failed",
@@ -164,5 +173,5 @@ class Session:
 
     def close(self) -> None:
         """Release connections."""
-        if self._client is not None:
-            self._client.close()
+        for client in self._clients:
+            client.close()

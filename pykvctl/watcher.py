@@ -102,6 +102,10 @@ class Watch:
         self._updates.put(None)
 
 
+class _StaleTokenError(Exception):
+    """A watch was refused for a token that has expired: all are started again with a new one."""
+
+
 class WatchStream:
     """Runs watches over one stream at a time; a context manager."""
 
@@ -154,6 +158,8 @@ class WatchStream:
                 for response in self._open():
                     pause = PAUSE_MIN_S
                     self._receive(response)
+            except _StaleTokenError:
+                pass
             except grpc.RpcError as error:
                 failure = self._client.translate(error)
                 if failure.code not in _TRANSIENT or failure.details == NO_LEADER:
@@ -190,6 +196,8 @@ class WatchStream:
             with self._lock:
                 watch = self._pending.popleft()
             if response.canceled:
+                if self._client.may_renew_token(response.cancel_reason):
+                    raise _StaleTokenError
                 self._end(watch, response)
             else:
                 watch.confirm(response)

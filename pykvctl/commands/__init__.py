@@ -26,6 +26,7 @@ ROOT = Group(
         "lease": f"{_PACKAGE}.lease:lease",
         "member": f"{_PACKAGE}.member:member",
         "snapshot": f"{_PACKAGE}.snapshot:snapshot",
+        "make-mirror": f"{_PACKAGE}.make_mirror:make_mirror",
         "lock": f"{_PACKAGE}.lock:lock",
         "elect": f"{_PACKAGE}.elect:elect",
         "auth": f"{_PACKAGE}.auth:auth",
