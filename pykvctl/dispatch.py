@@ -13,7 +13,6 @@ from pykvctl.errors import (
     UnknownCommandError,
 )
 from pykvctl.options.command import Command, Group, Line, find
-from pykvctl.options.usage import usage_text
 from pykvctl.session import Session
 from pykvctl.streams import Streams, encode
 
@@ -29,11 +28,11 @@ def run(words: Sequence[str], streams: Streams, environ: Mapping[str, str]) -> i
     try:
         line = node.read(rest)
     except FlagError as error:
-        show_usage(streams, path, node)
+        show_usage(streams, environ, path, node)
         streams.error_line(f"Error: {error}\n")
         return ExitCode.ERROR
     if line.help or isinstance(node, Group):
-        show_usage(streams, path, node)
+        show_usage(streams, environ, path, node)
         return ExitCode.SUCCESS
     return _run_command(node, line, Session(streams, environ, line.global_values))
 
@@ -61,6 +60,16 @@ def _run_command(command: Command, line: Line, session: Session) -> int:
     return ExitCode.SUCCESS
 
 
-def show_usage(streams: Streams, path: list[str], node: Command | Group) -> None:
-    """Write the usage text of a command to standard output."""
-    streams.write(encode(usage_text(ROOT, path, node, API_VERSION)))
+def show_usage(
+    streams: Streams, environ: Mapping[str, str], path: list[str], node: Command | Group
+) -> None:
+    """Write the usage text of a command to standard output, coloured on a terminal."""
+    from pykvctl.options.usage import usage_text  # noqa: PLC0415
+
+    text = usage_text(ROOT, path, node, API_VERSION)
+    if streams.stdout.isatty():
+        from pykvctl.terminal import print_usage  # noqa: PLC0415
+
+        print_usage(streams, environ, text)
+    else:
+        streams.write(encode(text))

@@ -5,13 +5,13 @@ to release. `rich` takes 50 ms to import, hence only here and only then.
 """
 
 import io
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
+from pykvctl.interrupts import interruptible
 from pykvctl.session import Session
+from pykvctl.streams import Streams, encode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,19 +34,6 @@ def console_on(stream: BinaryIO) -> Iterator["Console"]:
         text.flush()
         # Otherwise it would close the stream.
         text.detach()
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Have Ctrl-C raise KeyboardInterrupt, so that what moves can give the cursor back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -88,6 +75,22 @@ def progress_of_bytes(session: Session, text: str) -> Iterator[Callable[[int, in
             yield update
         finally:
             progress.stop()
+
+
+def print_usage(streams: Streams, environ: Mapping[str, str], text: str) -> None:
+    """A usage text, with its titles, commands and flags in colours if that is possible."""
+    if not is_fancy(streams.stdout, environ):
+        streams.write(encode(text))
+        return
+    from rich.text import Text  # noqa: PLC0415
+
+    with console_on(streams.stdout) as console:
+        coloured = Text(text.rstrip("\n"), tab_size=8)
+        coloured.highlight_regex(r"(?m)^[A-Z][A-Z0-9 ,]*:$", "bold yellow")
+        coloured.highlight_regex(r"(?m)^\t[a-z][a-z0-9-]*( [a-z-]+)?(?=\t)", "bold")
+        coloured.highlight_regex(r"(?m)^ +(-[A-Za-z], )?(--[a-z-]+)?", "cyan")
+        coloured.highlight_regex(r"(?m)(?<=^EXAMPLE:\n)\t.*$", "green")
+        console.print(coloured, soft_wrap=True)
 
 
 def present(

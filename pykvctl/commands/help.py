@@ -2,12 +2,11 @@
 
 import click
 
-from pykvctl.commands import API_VERSION, ROOT
+from pykvctl.commands import ROOT
+from pykvctl.dispatch import show_usage
 from pykvctl.errors import UnknownCommandError
 from pykvctl.options.command import command, find
-from pykvctl.options.usage import usage_text
 from pykvctl.session import Session
-from pykvctl.streams import encode
 
 
 @command("help", usage="help [command]", short_help="Help about any command")
@@ -20,4 +19,4 @@ def help_command(session: Session, args: list[str]) -> None:
         topics = " ".join(f"`{word}`" for word in args)
         session.streams.error_line(f"Unknown help topic [{topics}]")
         path, node = [], ROOT
-    session.streams.write(encode(usage_text(ROOT, path, node, API_VERSION)))
+    show_usage(session.streams, session.environ, path, node)

@@ -1,9 +1,13 @@
-"""Usage texts, laid out as etcdctl's: sections, tab-indented entries, tab-aligned columns."""
+"""Usage texts, laid out as etcdctl's: sections, tab-indented entries, tab-aligned columns.
+
+Beyond etcdctl's there is an example for each command, and the commands stand under topics.
+"""
 
 from collections.abc import Iterable
 
 import click
 
+from pykvctl.catalog import CATALOG, TOPICS
 from pykvctl.options.command import HELP, Command, Group
 from pykvctl.options.global_flags import GLOBAL_OPTIONS
 from pykvctl.options.values import BoolType, FlagType
@@ -21,9 +25,11 @@ def usage_text(root: Group, path: list[str], node: Command | Group, api_version:
     ]
     if isinstance(node, Group):
         sections.append(("API VERSION:", [f"\t{api_version}"]))
-        sections.append(("COMMANDS:", [f"\t{row}" for row in _columns(sorted(_leaves(node)))]))
+        sections += _command_sections(node, path)
     elif node.help:
         sections.append(("DESCRIPTION:", [f"\t{line}" for line in node.help.splitlines()]))
+    if name in CATALOG:
+        sections.append(("EXAMPLE:", [f"\t{CATALOG[name].example}"]))
     own = node.persistent if isinstance(node, Group) else [*node.params, *node.inherited]
     options = [option for option in own if isinstance(option, click.Option)]
     if node is root:
@@ -34,12 +40,27 @@ def usage_text(root: Group, path: list[str], node: Command | Group, api_version:
     return "\n\n".join("\n".join([title, *rows]) for title, rows in sections) + "\n"
 
 
-def _leaves(group: Group, prefix: str = "") -> Iterable[tuple[str, str]]:
+def _command_sections(group: Group, path: list[str]) -> list[tuple[str, list[str]]]:
+    """The commands of a group in one section; those of the program under their topics."""
+    rows = sorted(leaves(group))
+    if path:
+        return [("COMMANDS:", [f"\t{row}" for row in _columns(rows)])]
+    topics: dict[str, list[tuple[str, str]]] = {topic: [] for topic in TOPICS}
+    for row in rows:
+        topics[CATALOG[row[0]].topic].append(row)
+    return [
+        (f"{topic.upper()}:", [f"\t{row}" for row in _columns(found)])
+        for topic, found in topics.items()
+        if found
+    ]
+
+
+def leaves(group: Group, prefix: str = "") -> Iterable[tuple[str, str]]:
     """Name and summary of each runnable command below `group`."""
     for name in group.names():
         child = group.load(name)
         if isinstance(child, Group):
-            yield from _leaves(child, f"{prefix}{name} ")
+            yield from leaves(child, f"{prefix}{name} ")
         else:
             yield f"{prefix}{name}", child.short_help or ""
 
