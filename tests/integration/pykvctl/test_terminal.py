@@ -1,0 +1,137 @@
+"""What people see on a terminal, and that pipes, NO_COLOR and dumb terminals see plain lines."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.harness import PYKVD, Server, running
+from tests.integration.pykvctl.conftest import environment
+from tests.integration.pykvctl.runner import run_cli
+from tests.integration.pykvctl.tmux import Tmux, installed
+
+in_tmux = pytest.mark.skipif(not installed(), reason="tmux is not installed")
+
+ESCAPE = b"\x1b["
+BAR = "━".encode()
+
+
+@pytest.fixture(scope="module")
+def filled() -> Iterator[Server]:
+    """A server with a few changes of a few keys: revision 6."""
+    with running(PYKVD) as server:
+        for words in ("put os/name linux", "put os/kind unix", "put os/name bsd", "del os/kind"):
+            assert run_cli(words.split(), environment(server))[2] == 0
+        assert run_cli(["put", "other", "x" * 5000], environment(server))[2] == 0
+        yield server
+
+
+def on_pty(words: list[str], environ: Mapping[str, str]) -> bytes:
+    """What a command writes to a terminal."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pykvctl", *words],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**environ, "TERM": "xterm", "COLUMNS": "100"} | dict(environ),
+    )
+    os.close(slave)
+    written = b""
+    try:
+        while piece := os.read(master, 65536):
+            written += piece
+    except OSError:
+        pass  # Linux says so when the other end is closed.
+    finally:
+        os.close(master)
+    assert process.wait() == 0, written
+    return written
+
+
+DRAWN = ["history os/name", "diff 2 0", "tree", "--help", "help get"]
+
+
+@pytest.mark.parametrize("line", DRAWN)
+def test_people_get_colours(filled: Server, line: str) -> None:
+    environ = {k: v for k, v in environment(filled).items() if k not in {"NO_COLOR", "TERM"}}
+    assert ESCAPE in on_pty(line.split(), environ)
+
+
+@pytest.mark.parametrize("line", DRAWN)
+@pytest.mark.parametrize("variable", [("NO_COLOR", "1"), ("TERM", "dumb")], ids=str)
+def test_others_get_what_pipes_get(filled: Server, line: str, variable: tuple[str, str]) -> None:
+    environ = environment(filled) | dict([variable])
+    piped, _, _ = run_cli(line.split(), environ)
+    assert on_pty(line.split(), environ).replace(b"\r\n", b"\n") == piped
+    assert ESCAPE not in piped
+
+
+def test_script_output_is_the_same_on_a_terminal(filled: Server) -> None:
+    environ = {k: v for k, v in environment(filled).items() if k not in {"NO_COLOR", "TERM"}}
+    for line in ("get os/name", "get --prefix os -w json", "endpoint hashkv -w table", "version"):
+        shown = on_pty(line.split(), environ).replace(b"\r\n", b"\n")
+        assert shown == run_cli(line.split(), environ)[0]
+
+
+@in_tmux
+def test_top_refreshes_in_place(filled: Server) -> None:
+    environ = environment(filled)
+    with Tmux(["top", "--interval=200ms"], environ) as terminal:
+        first = terminal.until(lambda screen: filled.url in screen, "the first look")
+        assert re.search(r"ENDPOINT +ID +LEADER +TERM +INDEX +LAG +REQUESTS/S +DB SIZE", first)
+        assert not terminal.cursor_is_shown
+        index = int(re.findall(r"true +\d+ +(\d+) +\d+ ", first)[0])
+        assert run_cli(["put", "k", "v"], environ)[2] == 0
+        after = terminal.until(
+            lambda screen: re.search(rf"true +\d+ +{index + 1} ", screen) is not None,
+            "the next index",
+        )
+        assert (after.count("ENDPOINT"), after.count(filled.url)) == (1, 1)
+        terminal.press("C-c")
+        assert terminal.ended() == 0
+        assert terminal.cursor_is_shown
+
+
+@in_tmux
+def test_top_on_a_member_that_dies() -> None:
+    with running(PYKVD) as server:
+        words = ["top", "--interval=200ms", "--cluster=false"]
+        with Tmux(words, environment(server)) as terminal:
+            terminal.until(lambda screen: " true " in screen, "the member")
+            server.kill()
+            terminal.until(lambda screen: "context deadline exceeded" in screen, "its end")
+            terminal.press("C-c")
+            assert terminal.ended() == 0
+
+
+@in_tmux
+def test_watches_are_typed_and_ended_by_ctrl_c(filled: Server) -> None:
+    environ = environment(filled)
+    with Tmux(["watch", "-i"], environ) as terminal:
+        terminal.type("watch typed --rev=1 --prefix")
+        assert run_cli(["put", "typed", "1"], environ)[2] == 0
+        terminal.until(lambda screen: "PUT\ntyped\n1" in screen, "the event")
+        terminal.type("get typed")
+        terminal.until(lambda screen: "(only support watch)" in screen, "the refusal")
+        terminal.type("progress")
+        terminal.until(lambda screen: "progress notify: " in screen, "the progress")
+        terminal.press("C-c")
+        assert terminal.ended() == 130
+        assert "Traceback" not in terminal.screen()
+
+
+@in_tmux
+def test_the_progress_bar_of_a_snapshot_leaves_no_trace(filled: Server, tmp_path: str) -> None:
+    file = f"{tmp_path}/backup.db"
+    with Tmux(["snapshot", "save", file], environment(filled)) as terminal:
+        assert terminal.ended() == 0
+        screen = terminal.until(lambda shown: "Snapshot saved at" in shown, "the end")
+        assert BAR in terminal.written()
+        assert BAR.decode() not in screen
+        assert terminal.cursor_is_shown
+        assert '"msg":"fetched snapshot"' in screen.replace("\n", "")
