@@ -49,20 +49,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(config: Config) -> int:
+    rotation = None
+    if config.enable_log_rotation:
+        from pykvd.rotation import RotationConfig  # noqa: PLC0415 - few ask for it
+
+        rotation = RotationConfig.parse(config.log_rotation_config_json)
     try:
-        log = open_log(config.log_level, config.log_format, config.log_outputs)
+        log = open_log(config.log_level, config.log_format, config.log_outputs, rotation)
     except OSError as error:
         sys.stderr.write(f"open {error.filename}: {(error.strerror or str(error)).lower()}\n")
         return 1
-    if not STREAMS.issuperset(config.log_outputs):
-        # What rotates log files says so by SIGHUP, which must not end the process. There is
-        # nothing to do: each line looks for its file by name.
+    to_files = not STREAMS.issuperset(config.log_outputs)
+    if to_files:
+        # What rotates log files says so by SIGHUP, which must not end the process: until the
+        # server's loop takes it, each line looks for its file by name anyway.
         signal.signal(signal.SIGHUP, lambda *_: None)
     with log:
         # Only now: --help and errors must not wait for the server's imports.
         from pykvd.server import run  # noqa: PLC0415
 
-        return run(config)
+        return run(config, on_hangup=log.reopen if to_files else None)
 
 
 def _report(error: ConfigError) -> None:

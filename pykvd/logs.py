@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+    from pykvd.rotation import RotationConfig
+
 ROOT = "pykvd"
 # Without it Python prints a library's warnings on stderr where a program has not set up its log.
 logging.getLogger(ROOT).addHandler(logging.NullHandler())
@@ -180,17 +182,21 @@ class Log:
 
 
 def open_log(
-    level: str = "info", line_format: str = "json", outputs: Sequence[str] = ("default",)
+    level: str = "info",
+    line_format: str = "json",
+    outputs: Sequence[str] = ("default",),
+    rotation: RotationConfig | None = None,
 ) -> Log:
     """Write pykvd's records to `outputs`: `default`, `stderr`, `stdout` or paths of files.
 
-    Raises KeyError for an unknown level, OSError for a file that cannot be opened.
+    With `rotation` the files rotate themselves. Raises KeyError for an unknown level, OSError for
+    a file that cannot be opened.
     """
     formatter = JsonFormatter() if line_format == "json" else ConsoleFormatter()
     handlers: list[logging.Handler] = []
     try:
         for output in dict.fromkeys(outputs):
-            handlers.append(_open_handler(output))  # noqa: PERF401 - see the except clause
+            handlers.append(_open_handler(output, rotation))  # noqa: PERF401 - see the except clause
     except OSError:
         for handler in handlers:
             handler.close()
@@ -208,10 +214,14 @@ class _StreamHandler(logging.StreamHandler[TextIO]):
             super().handleError(record)
 
 
-def _open_handler(output: str) -> logging.Handler:
+def _open_handler(output: str, rotation: RotationConfig | None) -> logging.Handler:
     if output in STREAMS:
         # Under systemd stderr is the journal.
         return _StreamHandler(sys.stdout if output == "stdout" else sys.stderr)
+    if rotation:
+        from pykvd.rotation import RotatingFile  # noqa: PLC0415 - few ask for it
+
+        return RotatingFile(output, rotation)
     return WatchedFileHandler(output, encoding="utf-8")
 
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 import sys
+from collections.abc import Callable
 
 import uvloop
 
@@ -13,6 +14,7 @@ from pykvd.embed import RemovedError, Server
 from pykvd.errors import RpcError
 from pykvd.logs import get_logger
 from pykvd.node.storage import StorageMismatchError
+from pykvd.service_manager import READY, STOPPING, notify
 from pykvd.version import API_VERSION, VERSION
 from pykvd.wal import WalError
 
@@ -26,17 +28,19 @@ GC_THRESHOLDS = (50_000, 20, 1000)
 _log = get_logger()
 
 
-def run(config: Config) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code."""
+def run(config: Config, on_hangup: Callable[[], None] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code. `on_hangup` is called at SIGHUP."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.set_threshold(*GC_THRESHOLDS)
     _log.info("starting pykvd", version=VERSION, api_version=API_VERSION)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(config))
+        return runner.run(_serve(config, on_hangup))
 
 
-async def _serve(config: Config) -> int:
+async def _serve(config: Config, on_hangup: Callable[[], None] | None) -> int:
     loop = asyncio.get_running_loop()
+    if on_hangup:
+        loop.add_signal_handler(signal.SIGHUP, on_hangup)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -50,6 +54,8 @@ async def _serve(config: Config) -> int:
         if starting.done():
             await starting
             gc.freeze()
+            if notify(READY):
+                _log.info("successfully notified init daemon")
             await asyncio.wait((signalled, failing), return_when=asyncio.FIRST_COMPLETED)
     except (OSError, WalError, StorageMismatchError, BootstrapError, RpcError) as error:
         _log.fatal("failed to start", error=str(error))
@@ -60,6 +66,7 @@ async def _serve(config: Config) -> int:
         _log.fatal("the member cannot go on", error=str(failure))
     else:
         _log.info("received signal; shutting down")
+        notify(STOPPING)
     for task in (starting, signalled, failing):
         task.cancel()
     await asyncio.wait((starting,))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from pykvd.config.errors import ConfigError
@@ -10,6 +9,7 @@ from pykvd.config.retention import parse_retention
 from pykvd.config.urls import URL, check_bindable, check_reachable, format_urls, parse_members
 from pykvd.config.values import quote
 from pykvd.logs import FORMATS, LEVELS, STREAMS
+from pykvd.rotation import RotationConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,8 +56,8 @@ def _log_rotation(config: Config) -> None:
             "--log-outputs requires a single file path when --log-rotate-config-json is defined"
         )
     try:
-        json.loads(config.log_rotation_config_json)
-    except ValueError as error:
+        RotationConfig.parse(config.log_rotation_config_json)
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"improperly formatted log rotation config: {error}") from None
 
 

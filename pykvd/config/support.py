@@ -35,8 +35,6 @@ NO_EFFECT = frozenset(
         "raft-read-timeout",
         "raft-write-timeout",
         "downgrade-check-time",
-        "enable-log-rotation",
-        "log-rotation-config-json",
         "enable-distributed-tracing",
         "distributed-tracing-address",
         "distributed-tracing-service-name",
