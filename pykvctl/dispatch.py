@@ -12,6 +12,7 @@ from pykvctl.errors import (
     RequestError,
     UnknownCommandError,
 )
+from pykvctl.hints import hint_flags
 from pykvctl.options.command import Command, Group, Line, find
 from pykvctl.session import Session
 from pykvctl.streams import Streams, encode
@@ -30,6 +31,7 @@ def run(words: Sequence[str], streams: Streams, environ: Mapping[str, str]) -> i
     except FlagError as error:
         show_usage(streams, environ, path, node)
         streams.error_line(f"Error: {error}\n")
+        hint_flags(streams, rest)
         return ExitCode.ERROR
     if line.help or isinstance(node, Group):
         show_usage(streams, environ, path, node)

@@ -9,6 +9,7 @@ from pykvctl.client import Client
 from pykvctl.cluster import CLUSTER, addressed_endpoints
 from pykvctl.endpoints import Endpoint
 from pykvctl.errors import CommandError, ReportedError, RequestError
+from pykvctl.hints import hint_alarms
 from pykvctl.methods import ALARM, HASH_KV, RANGE, STATUS
 from pykvctl.options.command import Group, flag
 from pykvctl.options.values import INT
@@ -40,6 +41,7 @@ def health(session: Session, args: list[str], cluster: bool) -> None:  # noqa: A
         ]
         results = [check.result() for check in as_completed(checks)]
     session.printer.endpoint_health(results)
+    hint_alarms(session.streams, (result.error for result in results))
     if not all(result.healthy for result in results):
         raise CommandError("unhealthy cluster")
 
@@ -92,6 +94,7 @@ def status(session: Session, args: list[str], cluster: bool) -> None:  # noqa: A
         else:
             results.append(EndpointStatus(item.text, answer))
     session.printer.endpoint_status(results)
+    hint_alarms(session.streams, (text for result in results for text in result.status.errors))
     if len(results) < len(endpoints):
         raise ReportedError
 

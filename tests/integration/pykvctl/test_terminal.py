@@ -30,15 +30,15 @@ def filled() -> Iterator[Server]:
         yield server
 
 
-def on_pty(words: list[str], environ: Mapping[str, str]) -> bytes:
-    """What a command writes to a terminal."""
+def on_pty(words: list[str], environ: Mapping[str, str], status: int = 0) -> bytes:
+    """What a command writes to a terminal; it must end with the status."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "pykvctl", *words],
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        env={**environ, "TERM": "xterm", "COLUMNS": "100"} | dict(environ),
+        env={"PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "100", **environ},
     )
     os.close(slave)
     written = b""
@@ -49,7 +49,7 @@ def on_pty(words: list[str], environ: Mapping[str, str]) -> bytes:
         pass  # Linux says so when the other end is closed.
     finally:
         os.close(master)
-    assert process.wait() == 0, written
+    assert process.wait() == status, written
     return written
 
 
@@ -76,6 +76,26 @@ def test_script_output_is_the_same_on_a_terminal(filled: Server) -> None:
     for line in ("get os/name", "get --prefix os -w json", "endpoint hashkv -w table", "version"):
         shown = on_pty(line.split(), environ).replace(b"\r\n", b"\n")
         assert shown == run_cli(line.split(), environ)[0]
+
+
+def test_alarms_come_with_the_way_out() -> None:
+    """On a terminal only: scripts that join both streams see what etcdctl writes."""
+    with running(PYKVD, ["--quota-backend-bytes=16777216"]) as server:
+        environ = environment(server)
+        while run_cli(["put", "big"], environ, b"x" * (1 << 20))[2] == 0:
+            pass
+        shown = on_pty(["endpoint", "status"], environ | {"TERM": "dumb"})
+        hint = b"hint: NOSPACE: the store is at its quota and refuses writes; drop history with "
+        assert hint in shown.replace(b"\r\n", b"\n")
+        assert run_cli(["endpoint", "status"], environ)[1] == b""
+        assert hint in on_pty(["endpoint", "health"], environ, status=1)
+
+
+def test_flags_of_v2_are_explained() -> None:
+    shown = on_pty(["member", "list", "-C", "127.0.0.1:1"], {"TERM": "dumb"}, status=1)
+    assert b"hint: -C is of etcd v2; now it is --endpoints\r\n" in shown
+    _, err, _ = run_cli(["member", "list", "-C", "127.0.0.1:1"], {})
+    assert err == b"Error: unknown shorthand flag: 'C' in -C\n\n"
 
 
 @in_tmux
