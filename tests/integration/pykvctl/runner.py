@@ -57,7 +57,8 @@ class Runner:
         stages = _split_pipeline(command)
         position = next(i for i, stage in enumerate(stages) if _CALL.match(stage))
         before, after = " | ".join(stages[:position]), " | ".join(stages[position + 1 :])
-        words, environ = self._call(stages[position])
+        stage, merge, _ = stages[position].partition(" 2>&1")
+        words, environ = self._call(stage)
         process = None
         if before:
             process = self._bash(before, stdin=subprocess.DEVNULL)
@@ -68,6 +69,8 @@ class Runner:
         out, err, status = run_cli(words, environ, stdin, enough)
         if process is not None:
             process.communicate()
+        if merge:
+            out, err = out + err, b""
         if after:
             filtered = self._bash(after, stdin=subprocess.PIPE)
             out, _ = filtered.communicate(out)
