@@ -162,8 +162,8 @@ class Server:
             on_removed=lambda: self._failed(RemovedError(REMOVED)),
             tokens=tokens,
         )
-        self._services = make_services(node, config, storage.scratch)
         self._upkeep = Upkeep(node, config)
+        self._services = self._upkeep.traced(make_services(node, config, storage.scratch))
         self.metrics = self._upkeep.metrics
         self._endpoints = Endpoints(node, self._services, config, self.metrics)
         self._listener = self._make_listener(self._services, self._endpoints)

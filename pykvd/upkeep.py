@@ -1,5 +1,10 @@
 """What a member does beside serving: compaction on its own, comparisons, probes, measurements."""
 
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pykvd.api.services import Services
 from pykvd.config import Config
 from pykvd.logs import get_logger
 from pykvd.metrics import Metrics
@@ -7,6 +12,9 @@ from pykvd.node.autocompaction import AutoCompactor
 from pykvd.node.consistency import ConsistencyMonitor
 from pykvd.node.node import Node
 from pykvd.node.prober import Prober
+
+if TYPE_CHECKING:
+    from pykvd.tracing import CallTracer
 
 _MEBIBYTE = 1 << 20
 _log = get_logger("server")
@@ -31,6 +39,13 @@ class Upkeep:
             ),
         )
         self.metrics = Metrics(node, config, self._prober, self._monitor)
+        self._tracer = _make_tracer(config) if config.enable_distributed_tracing else None
+
+    def traced(self, services: Services) -> Services:
+        """The services, with spans for sampled calls where that is asked for."""
+        if self._tracer is None:
+            return services
+        return replace(services, unary=self._tracer.unary(services.unary))
 
     async def prepare(self) -> None:
         """What comes before the member takes part. Raises StorageMismatchError."""
@@ -63,3 +78,13 @@ class Upkeep:
         self._prober.stop()
         self._monitor.stop()
         self.metrics.stop()
+        if self._tracer:
+            self._tracer.close()
+
+
+def _make_tracer(config: Config) -> "CallTracer":
+    """Raises ConfigError where the packages are missing."""
+    from pykvd.tracing import CallTracer, make_provider  # noqa: PLC0415 - heavy, and rarely used
+
+    rate = config.distributed_tracing_sampling_rate
+    return CallTracer(make_provider(config), rate, random.Random())

@@ -1,0 +1,120 @@
+"""Traces: who is sampled, what a span says, and that nothing is loaded where nobody asks."""
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import grpc.aio
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from pykvd.config import ConfigError
+from pykvd.embed import Server
+from pykvd.pb import rpc_pb2 as rpc
+from pykvd.tracing import CallTracer
+from tests.integration.store.serving import config, connected
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+SAMPLED = f"00-{TRACE}-b7ad6b7169203331-01"
+UNSAMPLED = f"00-{TRACE}-b7ad6b7169203331-00"
+
+
+@dataclass
+class Traces:
+    """Spans of the calls that went through."""
+
+    provider: TracerProvider = field(default_factory=lambda: TracerProvider(shutdown_on_exit=False))
+    exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
+
+    def __post_init__(self) -> None:
+        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+
+    @property
+    def spans(self) -> tuple[ReadableSpan, ...]:
+        return self.exporter.get_finished_spans()
+
+
+async def calls(
+    directory: Path, traces: Traces, rate: int, *metadata: Mapping[str, str], key: bytes = b"k"
+) -> None:
+    """One Put and one Range for each metadata, on a server that traces."""
+    server = Server(config(directory))
+    async with server:
+        assert server._upkeep
+        assert server._listener
+        tracer = CallTracer(traces.provider, rate, Random(7))
+        dispatcher = server._listener._dispatcher
+        dispatcher._unary = tracer.unary(dispatcher._unary)
+        async with connected(server) as client:
+            for each in metadata:
+                put: Any = client.channel.unary_unary("/etcdserverpb.KV/Put")
+                request = rpc.PutRequest(key=key).SerializeToString()
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    await put(request, metadata=tuple(each.items()))
+        tracer.close()
+
+
+async def test_a_sampled_caller_is_the_parent(tmp_path: Path) -> None:
+    traces = Traces()
+    await calls(tmp_path, traces, 0, {"traceparent": SAMPLED}, {"traceparent": UNSAMPLED}, {})
+    (span,) = traces.spans
+    assert span.name == "etcdserverpb.KV/Put"
+    assert span.context is not None
+    assert span.parent is not None
+    assert f"{span.context.trace_id:032x}" == TRACE
+    assert f"{span.parent.span_id:016x}" == "b7ad6b7169203331"
+    assert dict(span.attributes or {}) == {
+        "rpc.system": "grpc",
+        "rpc.service": "etcdserverpb.KV",
+        "rpc.method": "Put",
+        "rpc.grpc.status_code": 0,
+    }
+
+
+async def test_a_share_of_the_others_is_sampled(tmp_path: Path) -> None:
+    traces = Traces()
+    await calls(tmp_path, traces, 500_000, *[{}] * 40, {"traceparent": UNSAMPLED})
+    assert 10 < len(traces.spans) < 30
+
+
+async def test_a_failed_call_has_its_code(tmp_path: Path) -> None:
+    traces = Traces()
+    await calls(tmp_path, traces, 1_000_000, {}, key=b"")
+    (span,) = traces.spans
+    assert (span.attributes or {})["rpc.grpc.status_code"] == 3
+
+
+async def test_a_server_with_tracing_serves_though_nobody_collects(tmp_path: Path) -> None:
+    options = config(
+        tmp_path,
+        enable_distributed_tracing=True,
+        distributed_tracing_address="127.0.0.1:1",
+        distributed_tracing_sampling_rate=1_000_000,
+    )
+    server = Server(options)
+    async with server, connected(server) as client:
+        await client.put(b"k")
+        await asyncio.wait_for(client.status(), 5)
+
+
+def test_nothing_is_loaded_where_nobody_asks() -> None:
+    program = (
+        "import sys, pykvd.embed;"
+        "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+async def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.resources", None)
+    server = Server(config(tmp_path, enable_distributed_tracing=True))
+    with pytest.raises(ConfigError, match=r"pip install 'pykvd\[tracing\]'"):
+        await server.start()
