@@ -86,7 +86,7 @@ def _trust(context: ssl.SSLContext, path: str, purpose: ssl.Purpose) -> None:
     if _CERTIFICATE not in data:
         raise TlsError(f"tls: {path} holds no certificate")
     try:
-        context.load_verify_locations(cadata=data.decode("ascii", "replace"))
+        context.load_verify_locations(cadata=data.decode("ascii", "ignore"))
     except (OSError, ValueError) as error:
         raise TlsError(f"tls: {path} cannot be used: {error}") from None
 

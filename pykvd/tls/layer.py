@@ -110,7 +110,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._cut = loop.call_later(REFUSAL_LINGER_S, self._socket.abort)
         # Closing a socket with unread input resets it, and the alert would be lost.
         self._socket.resume_reading()
-        self._socket.write_eof()
+        self._end_output()
 
     def drop(self, error: TlsError) -> None:
         """Give up at once, for this reason."""
@@ -232,7 +232,13 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._say_goodbye()
         self._ended = True
         if not self._socket.is_closing():
+            self._end_output()
+
+    def _end_output(self) -> None:
+        try:
             self._socket.write_eof()
+        except OSError:  # the other end has reset the connection
+            self._socket.abort()
 
     def close(self) -> None:
         """Close once everything is written."""

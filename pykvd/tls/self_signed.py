@@ -44,11 +44,18 @@ def self_signed(directory: Path, hosts: Sequence[str], years: int) -> KeyPair:
     if os.path.exists(pair.certificate) and os.path.exists(pair.key):
         return pair
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(directory.absolute())
         _make(pair, hosts, years)
     except (OSError, OverflowError, ValueError) as error:
         raise TlsError(f"cannot generate cert: {error}") from error
     return pair
+
+
+def _make_private(directory: Path) -> None:
+    """Make a directory, and those above that are not there: for the owner alone."""
+    if not directory.is_dir():
+        _make_private(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
 
 
 def _make(pair: KeyPair, hosts: Sequence[str], years: int) -> None:
