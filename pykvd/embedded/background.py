@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from pykvd.client import Client
     from pykvd.config import Config
+    from pykvd.embedded.door import Door
     from pykvd.embedded.place import PathLike
+    from pykvd.embedded.thread_transport import ThreadTransport
 
 Ending: TypeAlias = "Callable[[], Coroutine[None, None, None]]"
 #: Seconds that calls of other processes may take to end when the server stops; watches never do.
@@ -67,6 +69,11 @@ class BackgroundServer:
         return self._server.endpoint
 
     @property
+    def door(self) -> Door | None:
+        """As `Server.door`."""
+        return self._server.door
+
+    @property
     def running(self) -> bool:
         """Whether it starts or serves; False as well after it failed by itself."""
         return self._life is not None and self._life.thread.is_alive()
@@ -83,11 +90,17 @@ class BackgroundServer:
 
     def client(self) -> Client:
         """A client in this process: no socket, the same checks. It outlives restarts."""
-        self._check_process()
+        transport = self.transport()
         from pykvd.client import Client  # noqa: PLC0415 - servers run without it
+
+        return Client(transport=transport)
+
+    def transport(self) -> ThreadTransport:
+        """What carries the calls of `client()`; for generated stubs and the like."""
+        self._check_process()
         from pykvd.embedded.thread_transport import ThreadTransport  # noqa: PLC0415
 
-        return Client(transport=ThreadTransport(lambda: self._server.door))
+        return ThreadTransport(lambda: self.door)
 
     def start(self) -> None:
         """Start and return when the server serves; does nothing when it runs.
@@ -146,13 +159,13 @@ class _Life:
     """One run of a server: its thread and its loop."""
 
     def __init__(self, server: Server) -> None:
-        self.failure: BaseException | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._server = server
         self.started = threading.Event()
+        self.failure: BaseException | None = None
+        self._server = server
         self._start_error: BaseException | None = None
         self._ending: Ending = partial(server.stop, 0)
         self._asked = asyncio.Event()
+        self._loop = uvloop.new_event_loop()
         self.thread = threading.Thread(target=self._run, name="pykvd-server", daemon=True)
         self.thread.start()
 
@@ -164,20 +177,18 @@ class _Life:
             raise self._start_error
 
     def post(self, step: Callable[[], object]) -> None:
-        """Run a step on the loop, if there is one yet and still."""
-        if self._loop:
-            with contextlib.suppress(RuntimeError):  # closed
-                self._loop.call_soon_threadsafe(step)
+        """Run a step on the loop, if it still runs."""
+        with contextlib.suppress(RuntimeError):  # closed
+            self._loop.call_soon_threadsafe(step)
 
     def end(self, ending: Ending) -> None:
-        """Have the server end in this way and join the thread."""
-        self.started.wait()
+        """Have the server end in this way, even while it starts, and join the thread."""
         self._ending = ending
         self.post(self._asked.set)
         self.thread.join()
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             try:
                 runner.run(self._serve())
             except BaseException as error:  # noqa: BLE001 - whoever started it is told
@@ -186,16 +197,20 @@ class _Life:
                 self.started.set()
 
     async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        await self._server.start()
-        self.started.set()
-        asked = self._loop.create_task(self._asked.wait())
-        failing = self._loop.create_task(self._server.wait_failed())
-        await asyncio.wait((asked, failing), return_when=asyncio.FIRST_COMPLETED)
+        loop = asyncio.get_running_loop()
+        asked = loop.create_task(self._asked.wait())
+        failing = loop.create_task(self._server.wait_failed())
+        starting = loop.create_task(self._server.start())
+        await asyncio.wait((starting, asked, failing), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            self.started.set()
+            await asyncio.wait((asked, failing), return_when=asyncio.FIRST_COMPLETED)
         if failing.done():
             self.failure = failing.result()
-        asked.cancel()
-        failing.cancel()
+        for task in (starting, asked, failing):
+            task.cancel()
+        await asyncio.wait((starting, asked, failing))
         await self._ending()
 
 

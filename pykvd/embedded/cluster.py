@@ -7,12 +7,13 @@ with the test; what they cannot show is what a real `kill -9` does between two i
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from pykvd.bootstrap import new_cluster
 from pykvd.config.config import Config
@@ -37,6 +38,11 @@ ELECTION_TIMEOUT = 500
 #: Seconds in which a majority that can talk elects a leader, even on a busy machine.
 LEADER_TIMEOUT = 30.0
 POLL_INTERVAL = 0.005
+#: In the directory of a cluster: the ports that its members know each other by.
+PORTS_FILE = "ports.json"
+
+
+Ports: TypeAlias = list[tuple[ReservedPort, ReservedPort]]
 
 
 class ClusterMember(BackgroundServer):
@@ -125,7 +131,7 @@ class BackgroundCluster:
             self._remove, home = temporary_directory(self)
         if config is None:
             config = quick(Config(unsafe_no_fsync=data_dir is None))
-        ports = [(ReservedPort(), ReservedPort()) for _ in range(size)]
+        ports = _reserve(Path(home), size)
         self.members = tuple(
             ClusterMember(each, pair)
             for each, pair in zip(_configs(config, Path(home), ports), ports, strict=True)
@@ -163,10 +169,16 @@ class BackgroundCluster:
         return Client(self.endpoints)
 
     def start(self) -> None:
-        """Start all members that do not run and wait until they serve."""
+        """Start all members that do not run and wait until they serve.
+
+        Raises what kept one from it, and TimeoutError when they find no leader.
+        """
+        deadline = time.monotonic() + LEADER_TIMEOUT
         for member in self.members:
             member.begin()
         while not all(member.ready for member in self.members):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the members found no leader in {LEADER_TIMEOUT:g} s")
             # They are all new: nobody has to wait out an election timeout.
             self.members[0].campaign()
             time.sleep(POLL_INTERVAL)
@@ -213,6 +225,24 @@ class BackgroundCluster:
         self.start()
 
 
+def _reserve(home: Path, size: int) -> Ports:
+    """Each member's ports for clients and for peers.
+
+    Members remember each other's addresses: in a directory that is used again they are the same.
+    """
+    file = home / PORTS_FILE
+    if file.exists():
+        known = json.loads(file.read_text())
+        if len(known) != size:
+            raise ValueError(f"size is {size}: the cluster in {home} has {len(known)} members")
+    else:
+        known = [(0, 0)] * size
+    ports = [(ReservedPort(client), ReservedPort(peer)) for client, peer in known]
+    home.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps([(client.number, peer.number) for client, peer in ports]))
+    return ports
+
+
 def quick(config: Config) -> Config:
     """The same with shorter elections, where the configuration leaves them at the default."""
     default = Config()
@@ -224,9 +254,7 @@ def quick(config: Config) -> Config:
     return replace(config, heartbeat_interval=HEARTBEAT_INTERVAL, election_timeout=ELECTION_TIMEOUT)
 
 
-def _configs(
-    config: Config, home: Path, ports: Sequence[tuple[ReservedPort, ReservedPort]]
-) -> Iterator[Config]:
+def _configs(config: Config, home: Path, ports: Ports) -> Iterator[Config]:
     names = [f"n{number + 1}" for number in range(len(ports))]
     cluster = ",".join(f"{name}={peer.url}" for name, (_, peer) in zip(names, ports, strict=True))
     for name, (client, peer) in zip(names, ports, strict=True):

@@ -32,10 +32,15 @@ class ReservedPort:
     server can be told its port before it starts, and finds it again when it restarts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, number: int = 0) -> None:
+        """`number` asks for a certain port; raises OSError where somebody else has it."""
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self._socket.bind((LOOPBACK, 0))
+        try:
+            self._socket.bind((LOOPBACK, number))
+        except OSError:
+            self._socket.close()
+            raise
         self.number: int = self._socket.getsockname()[1]
         self.url = URL.parse(f"http://{LOOPBACK}:{self.number}")
 
