@@ -12,7 +12,6 @@ from pykvd.endpoints.pprof import pprof_routes
 from pykvd.gateway import Gateway
 from pykvd.gateway.errors import error_response
 from pykvd.http import Application, Handler, Head, HttpLimits, HttpServer, Response
-from pykvd.http.message import text_response
 from pykvd.logs import get_logger
 from pykvd.node.node import GRPC_OVERHEAD_BYTES
 from pykvd.status import Code
@@ -106,8 +105,7 @@ def _refusal(status: int, message: str, head: Head | None) -> Response:
 
     A body that is too large for any message is a message that is too large to a gateway's client.
     """
-    if head is not None and not head.path.startswith("/v3") and status == 500:
-        return text_response(status, message + "\n")
+    code = _CODES.get(status, Code.INVALID_ARGUMENT)
     if status == 413 and head is not None and head.path.startswith("/v3"):
         status = 429
-    return error_response(_CODES.get(status, Code.INVALID_ARGUMENT), message, status=status)
+    return error_response(code, message, status=status)

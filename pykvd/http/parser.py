@@ -147,6 +147,7 @@ class RequestParser:
         while True:
             match connection.next_event():
                 case h11.Request() as event:
+                    self._check_size(event)
                     head = self._head = _make_head(event)
                     if (head.content_length or 0) > self._limits.max_body_bytes:
                         raise _too_large(head)
@@ -157,6 +158,12 @@ class RequestParser:
                     return self._finish(connection)
                 case _:
                     return None
+
+    def _check_size(self, event: h11.Request) -> None:
+        """What h11 bounds is only a head that comes in several pieces."""
+        size = len(event.target) + sum(len(name) + len(value) for name, value in event.headers)
+        if size > self._limits.max_head_bytes:
+            raise BadRequestError(431, "request headers are too large")
 
     def _keep(self, data: bytes) -> None:
         self._body.append(bytes(data))

@@ -157,6 +157,7 @@ def test_a_client_that_waits_for_100_is_told_once() -> None:
             413,
         ),
         (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 5000, 431),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 5000 + b"\r\n\r\n", 431),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
     ],
 )
