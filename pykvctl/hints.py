@@ -6,7 +6,8 @@ from pykvctl.streams import Streams
 
 _ALARMS = {
     "NOSPACE": "the store is at its quota and refuses writes; drop history with "
-    "`pykvctl compaction REVISION`, give the space back with `pykvctl defrag --cluster`, then `pykvctl alarm disarm`",
+    "`pykvctl compaction REVISION`, give the space back with `pykvctl defrag --cluster`, then "
+    "`pykvctl alarm disarm`",
     "CORRUPT": "members hold different data and refuse to work; find out which with `pykvctl "
     "endpoint hashkv --cluster`, replace it, then `pykvctl alarm disarm`",
 }

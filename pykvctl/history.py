@@ -5,6 +5,7 @@ it refuses an older start.
 """
 
 import threading
+import time
 from dataclasses import dataclass
 
 from pykvctl.client import Client
@@ -16,6 +17,10 @@ from pykvd.pb import rpc_pb2 as rpc
 
 #: How often a watch is asked whether it has caught up, seconds.
 PROGRESS_S = 0.05
+
+#: Servers before 3.4.25 tell progress up to 0.1 s before they tell events. Where no pair is left
+#: that shows which event is the last, nothing must come for so long, seconds.
+SETTLED_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -106,21 +111,24 @@ def _collect(
     watch: Watch, current: kvpb.KeyValue | None, newest: int
 ) -> tuple[list[kvpb.Event], int]:
     events: list[kvpb.Event] = []
+    heard = time.monotonic()
     for update in watch:
         response = update.response
         if response.compact_revision:
             return [], response.compact_revision
         if response.canceled:
             raise CommandError(f"watch was canceled ({update.reason})", ExitCode.INTERRUPTED)
+        if response.events:
+            heard = time.monotonic()
         events += [event for event in response.events if event.kv.mod_revision <= newest]
-        last = events[-1] if events else None
         if current is not None:
-            if last is not None and last.kv.mod_revision >= current.mod_revision:
+            if events and events[-1].kv.mod_revision >= current.mod_revision:
                 break
-            continue
-        # Servers before 3.4.25 may tell progress too early; a key that is gone was deleted last.
-        caught_up = update.is_progress and response.header.revision >= newest
-        if caught_up and (last is None or last.type == kvpb.Event.DELETE):
+        elif (
+            update.is_progress
+            and response.header.revision >= newest
+            and time.monotonic() > heard + SETTLED_S
+        ):
             break
     return events, 0
 
