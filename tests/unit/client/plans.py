@@ -1,0 +1,34 @@
+"""Runs plans against a script instead of a network: each step is answered by a function."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from pykvd.client.engine import Pause, Plan, Step
+
+T = TypeVar("T")
+
+
+class Clock:
+    """A clock that only pauses move."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def play(plan: Plan[T], answer: Callable[[Step], object], clock: Clock) -> T:
+    """The plan's result, when `answer` does its steps; an exception it returns is thrown in."""
+    try:
+        step = next(plan)
+        while True:
+            if isinstance(step, Pause):
+                clock.now += step.seconds
+                result: object = None
+            else:
+                result = answer(step)
+            step = plan.throw(result) if isinstance(result, BaseException) else plan.send(result)
+    except StopIteration as done:
+        value: T = done.value
+        return value
