@@ -13,14 +13,17 @@ from tests.conformance.steps import (
     Cancel,
     Create,
     KeepAlive,
+    LogIn,
     Progress,
     Reset,
     Settle,
     Step,
+    WatchAs,
 )
 from tests.conformance.streams import StreamPlayer, StreamReport
-from tests.conformance.universe import EVERYTHING, LEASES
-from tests.harness import Client, Failure, methods
+from tests.conformance.universe import BAD_TOKEN, EVERYTHING, LEASES, NOBODY
+from tests.harness import Client, Failure, WatchStream, methods
+from tests.harness.rpc import Metadata
 
 ANCHOR = b"anchor"
 NO_ANSWER = "NO_ANSWER"
@@ -28,7 +31,7 @@ NO_ANSWER = "NO_ANSWER"
 
 @dataclass
 class Answer:
-    """The outcome of one step: the request as sent, and a reply, failure or stream reports.
+    """The outcome of one step: the request as sent, by whom, and a reply, failure or reports.
 
     `compacted` is the last compacted revision known before the step.
     """
@@ -38,6 +41,7 @@ class Answer:
     replies: list[Message] = field(default_factory=list)
     reports: dict[int, StreamReport] = field(default_factory=dict)
     compacted: int = -1
+    user: str = ""
 
 
 class Player:
@@ -51,6 +55,9 @@ class Player:
         self.patience = patience
         self.clock = Clock()
         self.streams: dict[int, StreamPlayer] = {}
+        #: Tokens by user; that of BAD_TOKEN is none of the server's.
+        self.auth_on = False
+        self.tokens = {BAD_TOKEN: "AAAAAAAAAAAAAAAA.1"}
 
     def play(self, steps: Sequence[Step]) -> list[Answer]:
         """The answers to all steps, in order."""
@@ -65,12 +72,17 @@ class Player:
 
     def _send(self, step: Step) -> Answer:
         match step:
-            case Call(method=method, request=request):
+            case Call(method=method, request=request, user=user):
                 sent = resolve(request, self.clock)
-                reply = self.client.attempt(method, sent)
-                answer = Answer(sent, reply, compacted=self.clock.compacted)
+                reply = self.client.attempt(method, sent, self._metadata(user))
+                answer = Answer(sent, reply, compacted=self.clock.compacted, user=self._name(user))
                 self._advance(sent, reply)
                 return answer
+            case LogIn(user=user, password=password):
+                return Answer(reply=self._log_in(user, password), user=user)
+            case WatchAs(user=user, request=request):
+                sent = resolve(request, self.clock)
+                return Answer(sent, self._watch_once(user, sent), user=self._name(user))
             case KeepAlive(ids=ids):
                 requests = [rpc_pb2.LeaseKeepAliveRequest(ID=lease) for lease in ids]
                 return Answer(replies=list(self.client.keep_alive(requests)))
@@ -100,6 +112,26 @@ class Player:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def _metadata(self, user: str) -> Metadata:
+        """None while auth is off: 3.4 judges tokens even then, later releases ignore them."""
+        token = self.tokens.get(user)
+        return (("token", token),) if token and self.auth_on else ()
+
+    def _name(self, user: str) -> str:
+        return user if user in self.tokens else NOBODY
+
+    def _log_in(self, user: str, password: str) -> Message | Failure:
+        request = rpc_pb2.AuthenticateRequest(name=user, password=password)
+        reply = self.client.attempt(methods.AUTHENTICATE, request)
+        if not isinstance(reply, Failure):
+            self.tokens[user] = reply.token
+            reply.token = ""
+        return reply
+
+    def _watch_once(self, user: str, request: rpc_pb2.WatchCreateRequest) -> Message:
+        with WatchStream(self.client, self._metadata(user), self.patience) as stream:
+            return stream.create(request)
+
     def _stream(self, number: int) -> StreamPlayer:
         if number not in self.streams:
             self.streams[number] = StreamPlayer(self.client, self.patience)
@@ -109,6 +141,8 @@ class Player:
         header = getattr(reply, "header", None)
         if header is None:
             return
+        if isinstance(reply, rpc_pb2.AuthEnableResponse | rpc_pb2.AuthDisableResponse):
+            self.auth_on = isinstance(reply, rpc_pb2.AuthEnableResponse)
         self.clock.revision = max(self.clock.revision, header.revision)
         if isinstance(request, rpc_pb2.CompactionRequest):
             self.clock.compacted = request.revision

@@ -7,9 +7,10 @@ the version notes of the API, named in each docstring.
 
 from dataclasses import replace
 
-from pykvd.pb import kv_pb2, rpc_pb2
+from pykvd.pb import auth_pb2, kv_pb2, rpc_pb2
 from tests.conformance.play import Answer
 from tests.conformance.streams import StreamReport
+from tests.conformance.universe import BAD_TOKEN, NOBODY
 from tests.harness import Failure
 
 COMPACTED = "etcdserver: mvcc: required revision has been compacted"
@@ -21,6 +22,15 @@ PUT_REFUSALS = (
     Failure("INVALID_ARGUMENT", "etcdserver: key not found"),
     Failure("NOT_FOUND", "etcdserver: requested lease not found"),
 )
+DENIED = Failure("PERMISSION_DENIED", "etcdserver: permission denied")
+USER_EMPTY = Failure("INVALID_ARGUMENT", "etcdserver: user name is empty")
+INVALID_TOKEN = Failure("UNAUTHENTICATED", "etcdserver: invalid auth token")
+#: What a call by nobody, and one with a token that is none, must be answered.
+WITHOUT_CREDENTIALS = {NOBODY: USER_EMPTY, BAD_TOKEN: INVALID_TOKEN}
+UNMAPPED = {
+    failure.text.replace("etcdserver:", "auth:"): failure
+    for failure in (DENIED, USER_EMPTY, INVALID_TOKEN)
+}
 INVALID_SORT = Failure("INVALID_ARGUMENT", "etcdserver: invalid sort option")
 
 
@@ -145,11 +155,83 @@ def _take(values: list[int], value: int) -> bool:
     return True
 
 
+def unchecked_leases(reference: Answer, ours: Answer) -> tuple[Answer, Answer]:
+    """Lease calls without credentials: refused since 3.5, looked at by nobody in 3.4.
+
+    The token of a known user may have become none; 3.4 tells for calls that go through its log.
+    """
+    writes = (rpc_pb2.LeaseGrantRequest, rpc_pb2.LeaseRevokeRequest)
+    reads = (rpc_pb2.LeaseLeasesRequest, rpc_pb2.LeaseTimeToLiveRequest)
+    expected = WITHOUT_CREDENTIALS.get(ours.user)
+    if isinstance(ours.request, reads) and ours.user != NOBODY:
+        expected = INVALID_TOKEN
+    if isinstance(ours.request, writes + reads) and ours.reply == expected:
+        return replace(reference, reply=expected), ours
+    return reference, ours
+
+
+def keys_of_leases(reference: Answer, ours: Answer) -> tuple[Answer, Answer]:
+    """Which leases exist and which keys hang on them: 3.4.23 tells, later releases need READ."""
+    told = reference.reply
+    tells = (isinstance(told, rpc_pb2.LeaseTimeToLiveResponse) and told.keys) or (
+        isinstance(told, rpc_pb2.LeaseLeasesResponse) and told.leases
+    )
+    if tells and ours.reply == DENIED and ours.user != "root":
+        return replace(reference, reply=DENIED), ours
+    return reference, ours
+
+
+def unmapped_auth_errors(reference: Answer, ours: Answer) -> tuple[Answer, Answer]:
+    """Auth failures of maintenance calls: Unknown with a bare text up to 3.5, mapped since 3.6."""
+    reply = reference.reply
+    if isinstance(reply, Failure) and isinstance(ours.request, rpc_pb2.HashKVRequest):
+        mapped = UNMAPPED.get(reply.text)
+        if reply.code == "UNKNOWN" and mapped:
+            return replace(reference, reply=mapped), ours
+    return reference, ours
+
+
+def root_role(reference: Answer, ours: Answer) -> tuple[Answer, Answer]:
+    """RoleGet of `root`: its stored permissions up to 3.5, everything since 3.6."""
+    request, reply = reference.request, reference.reply
+    if (
+        isinstance(request, rpc_pb2.AuthRoleGetRequest)
+        and isinstance(reply, rpc_pb2.AuthRoleGetResponse)
+        and request.role == "root"
+    ):
+        everything = rpc_pb2.AuthRoleGetResponse(header=reply.header)
+        everything.perm.add(permType=auth_pb2.Permission.READWRITE, range_end=b"\x00")
+        return replace(reference, reply=everything), ours
+    return reference, ours
+
+
+def watch_reasons(reference: Answer, ours: Answer) -> tuple[Answer, Answer]:
+    """A watch without credentials: 3.4 calls every refusal a denied permission."""
+    told, expected = reference.reply, WITHOUT_CREDENTIALS.get(ours.user)
+    if (
+        isinstance(told, rpc_pb2.WatchResponse)
+        and told.cancel_reason == _go_text(DENIED)
+        and expected is not None
+    ):
+        told.cancel_reason = _go_text(expected)
+    return reference, ours
+
+
+def _go_text(failure: Failure) -> str:
+    code = failure.code.title().replace("_", "")
+    return f"rpc error: code = {code} desc = {failure.text}"
+
+
 ANSWER_RULES = (
     invalid_sort_enum,
     txn_check_order,
     hash_revision,
     hash_at_compaction,
     negative_start,
+    unchecked_leases,
+    keys_of_leases,
+    unmapped_auth_errors,
+    root_role,
+    watch_reasons,
 )
 REPORT_RULES = (refused_watches, manual_progress, tombstone_at_compaction)

@@ -14,13 +14,37 @@ from tests.harness.methods import Method
 
 @dataclass(frozen=True)
 class Call:
-    """One unary request."""
+    """One unary request; with a user's name, under the token of that user's last login."""
 
     method: Method[Any, Any]
     request: Message
+    user: str = ""
 
     def __str__(self) -> str:
-        return f"{self.method.name} {{{text(self.request)}}}"
+        who = f"{self.user}: " if self.user else ""
+        return f"{who}{self.method.name} {{{text(self.request)}}}"
+
+
+@dataclass(frozen=True)
+class LogIn:
+    """Authenticate; the token replaces the user's one, and is not compared."""
+
+    user: str
+    password: str
+
+    def __str__(self) -> str:
+        return f"log in {self.user}:{self.password}"
+
+
+@dataclass(frozen=True)
+class WatchAs:
+    """Create a watch on a stream of its own, under a user's token, and look at the answer."""
+
+    user: str
+    request: rpc_pb2.WatchCreateRequest
+
+    def __str__(self) -> str:
+        return f"{self.user}: watch {{{text(self.request)}}}"
 
 
 @dataclass(frozen=True)
@@ -81,7 +105,7 @@ class Reset:
         return "reset"
 
 
-Step = Call | KeepAlive | Create | Cancel | Progress | Settle | Reset
+Step = Call | LogIn | WatchAs | KeepAlive | Create | Cancel | Progress | Settle | Reset
 
 
 def text(message: Message) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.conformance.auth_requests import auth_episode
 from tests.conformance.duel import explain, fresh_duel
 from tests.conformance.generate import unary_episode
 from tests.conformance.steps import Reset, Step
@@ -46,6 +47,10 @@ def test_watch_streams(reference_kind: Kind, subject_kind: Kind) -> None:
     run(reference_kind, subject_kind, watch_episode, (STEPS or 5000) // 5)
 
 
+def test_requests_under_auth(reference_kind: Kind, subject_kind: Kind) -> None:
+    run(reference_kind, subject_kind, auth_episode, (STEPS or 5000) // 4)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_many_unary_requests(reference_kind: Kind, subject_kind: Kind) -> None:
@@ -56,3 +61,9 @@ def test_many_unary_requests(reference_kind: Kind, subject_kind: Kind) -> None:
 @pytest.mark.timeout(600)
 def test_many_watch_streams(reference_kind: Kind, subject_kind: Kind) -> None:
     run(reference_kind, subject_kind, watch_episode, STEPS or 10_000)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_many_requests_under_auth(reference_kind: Kind, subject_kind: Kind) -> None:
+    run(reference_kind, subject_kind, auth_episode, STEPS or 20_000)

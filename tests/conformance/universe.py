@@ -36,6 +36,10 @@ KEYS = (
 VALUES = (b"", b"\x00", b"v", b"v1", b"v2", b"w", b"\xff" * 9, b"long" * 40)
 LEASES = (1, 2, 7, 0x1234_5678_9ABC, MAX_INT64, -5)
 UNKNOWN_LEASE = 404
+#: Who has never logged in.
+NOBODY = "nobody"
+#: A user whose token no server has ever given.
+BAD_TOKEN = "stranger"
 EVERYTHING = b"\x00"
 
 

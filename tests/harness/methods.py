@@ -75,6 +75,7 @@ STATUS = _method("etcdserverpb.Maintenance/Status", rpc_pb2.StatusRequest, rpc_p
 DEFRAGMENT = _method(
     "etcdserverpb.Maintenance/Defragment", rpc_pb2.DefragmentRequest, rpc_pb2.DefragmentResponse
 )
+HASH = _method("etcdserverpb.Maintenance/Hash", rpc_pb2.HashRequest, rpc_pb2.HashResponse)
 HASH_KV = _method("etcdserverpb.Maintenance/HashKV", rpc_pb2.HashKVRequest, rpc_pb2.HashKVResponse)
 MOVE_LEADER = _method(
     "etcdserverpb.Maintenance/MoveLeader", rpc_pb2.MoveLeaderRequest, rpc_pb2.MoveLeaderResponse
@@ -86,6 +87,12 @@ DOWNGRADE = _method(
 AUTH_ENABLE = _method(
     "etcdserverpb.Auth/AuthEnable", rpc_pb2.AuthEnableRequest, rpc_pb2.AuthEnableResponse
 )
+AUTH_DISABLE = _method(
+    "etcdserverpb.Auth/AuthDisable", rpc_pb2.AuthDisableRequest, rpc_pb2.AuthDisableResponse
+)
+AUTH_STATUS = _method(
+    "etcdserverpb.Auth/AuthStatus", rpc_pb2.AuthStatusRequest, rpc_pb2.AuthStatusResponse
+)
 AUTHENTICATE = _method(
     "etcdserverpb.Auth/Authenticate", rpc_pb2.AuthenticateRequest, rpc_pb2.AuthenticateResponse
 )
@@ -94,6 +101,17 @@ USER_ADD = _method(
 )
 USER_GET = _method(
     "etcdserverpb.Auth/UserGet", rpc_pb2.AuthUserGetRequest, rpc_pb2.AuthUserGetResponse
+)
+USER_LIST = _method(
+    "etcdserverpb.Auth/UserList", rpc_pb2.AuthUserListRequest, rpc_pb2.AuthUserListResponse
+)
+USER_DELETE = _method(
+    "etcdserverpb.Auth/UserDelete", rpc_pb2.AuthUserDeleteRequest, rpc_pb2.AuthUserDeleteResponse
+)
+USER_CHANGE_PASSWORD = _method(
+    "etcdserverpb.Auth/UserChangePassword",
+    rpc_pb2.AuthUserChangePasswordRequest,
+    rpc_pb2.AuthUserChangePasswordResponse,
 )
 USER_GRANT_ROLE = _method(
     "etcdserverpb.Auth/UserGrantRole",
@@ -110,6 +128,12 @@ ROLE_ADD = _method(
 )
 ROLE_GET = _method(
     "etcdserverpb.Auth/RoleGet", rpc_pb2.AuthRoleGetRequest, rpc_pb2.AuthRoleGetResponse
+)
+ROLE_LIST = _method(
+    "etcdserverpb.Auth/RoleList", rpc_pb2.AuthRoleListRequest, rpc_pb2.AuthRoleListResponse
+)
+ROLE_DELETE = _method(
+    "etcdserverpb.Auth/RoleDelete", rpc_pb2.AuthRoleDeleteRequest, rpc_pb2.AuthRoleDeleteResponse
 )
 ROLE_GRANT = _method(
     "etcdserverpb.Auth/RoleGrantPermission",

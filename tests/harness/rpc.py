@@ -73,7 +73,7 @@ class Client:
             return Failure.of(error)
 
     def keep_alive(
-        self, requests: Iterable[rpc_pb2.LeaseKeepAliveRequest]
+        self, requests: Iterable[rpc_pb2.LeaseKeepAliveRequest], metadata: Metadata = ()
     ) -> Iterator[rpc_pb2.LeaseKeepAliveResponse]:
         """The replies of one LeaseKeepAlive stream, ended after the last request."""
         call = self.channel.stream_stream(
@@ -81,10 +81,12 @@ class Client:
             request_serializer=rpc_pb2.LeaseKeepAliveRequest.SerializeToString,
             response_deserializer=rpc_pb2.LeaseKeepAliveResponse.FromString,
         )
-        replies: Iterator[rpc_pb2.LeaseKeepAliveResponse] = call(iter(requests), timeout=TIMEOUT)
+        replies: Iterator[rpc_pb2.LeaseKeepAliveResponse] = call(
+            iter(requests), timeout=TIMEOUT, metadata=metadata
+        )
         return replies
 
-    def snapshot(self) -> Iterator[rpc_pb2.SnapshotResponse]:
+    def snapshot(self, metadata: Metadata = ()) -> Iterator[rpc_pb2.SnapshotResponse]:
         """The messages of Maintenance.Snapshot."""
         call = self.channel.unary_stream(
             "/etcdserverpb.Maintenance/Snapshot",
@@ -92,7 +94,7 @@ class Client:
             response_deserializer=rpc_pb2.SnapshotResponse.FromString,
         )
         messages: Iterator[rpc_pb2.SnapshotResponse] = call(
-            rpc_pb2.SnapshotRequest(), timeout=TIMEOUT
+            rpc_pb2.SnapshotRequest(), timeout=TIMEOUT, metadata=metadata
         )
         return messages
 
