@@ -10,6 +10,10 @@ from tests.harness import Client, Server, WatchStream
 from tests.harness.methods import PUT
 from tests.integration.http.serving import Connection, call, get
 
+WAITS_FOR_100 = (
+    b"PUT /v3 HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 9999999\r\n\r\n"
+)
+
 
 @pytest.fixture(scope="module")
 def bystander(server: Server) -> Iterator[Client]:
@@ -107,11 +111,7 @@ def test_wrong_methods(server: Server, method: str) -> None:
         (b"POST /v3/kv/put HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n", 400),
         (b"POST /v3/kv/put HTTP/1.1\r\nHost: h\r\nContent-Length: 999999999\r\n\r\n", 429),
         (b"POST /health HTTP/1.1\r\nHost: h\r\nContent-Length: 999999999\r\n\r\n", 413),
-        (
-            b"PUT /v3 HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 9999999"
-            + b"\r\n\r\n",
-            429,
-        ),
+        (WAITS_FOR_100, 429),
         (b"POST /v3/kv/put HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n", 400),
         (b"POST /v3/kv/put HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: rot13\r\n\r\n", 501),
     ],
