@@ -57,12 +57,8 @@ class Node:
 def _steps(key: bytes, start: int) -> Iterator[bytes]:
     """The beginnings of a key up to each slash behind `start`, then the key."""
     position = key.find(SEPARATOR, start)
-    while position >= 0:
-        # Slashes in a row are one step.
-        while key[position + 1 : position + 2] == SEPARATOR:
-            position += 1
-        if position + 1 < len(key):
-            yield key[: position + 1]
+    while 0 <= position < len(key) - 1:
+        yield key[: position + 1]
         position = key.find(SEPARATOR, position + 1)
     yield key
 

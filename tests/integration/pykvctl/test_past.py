@@ -245,6 +245,7 @@ def test_tree(cli: Cli) -> None:
     assert cli("tree").splitlines() == [
         '""\t5\t26',
         '"/"\t1\t6',
+        '"/r/"\t1\t6',
         '"/r//"\t1\t6',
         '"/r//1"\t1\t6',
         '"a"\t1\t1',
