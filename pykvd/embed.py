@@ -99,6 +99,11 @@ class Server:
         raise RuntimeError("the server has no endpoint: it does not run, or has no port")
 
     @property
+    def closed(self) -> bool:
+        """Whether it was closed for good."""
+        return self._place.closed
+
+    @property
     def leader_id(self) -> int:
         """The member that leads as far as this one knows; 0 for none, or while it does not run."""
         return self._node.leader if self._node else 0
@@ -113,7 +118,7 @@ class Server:
         from pykvd.client import AsyncClient  # noqa: PLC0415 - servers run without it
         from pykvd.embedded.loop_transport import LoopTransport  # noqa: PLC0415
 
-        return AsyncClient(transport=LoopTransport(lambda: self.door))
+        return AsyncClient(transport=LoopTransport(self))
 
     async def start(self) -> None:
         """Open the data directory, become ready, then listen.
@@ -121,8 +126,8 @@ class Server:
         Raises ConfigError, DataDirLocked, WalDamaged, StorageMismatchError,
         BootstrapError, RpcError (nobody to join answers), TlsError, OSError.
         """
-        if self._node:
-            raise RuntimeError("the server runs already")
+        if self._node or self.closed:
+            raise RuntimeError(f"the server {'is closed' if self.closed else 'runs already'}")
         self.config.validate()
         loop = asyncio.get_running_loop()
         try:

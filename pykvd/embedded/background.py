@@ -74,6 +74,11 @@ class BackgroundServer:
         return self._server.door
 
     @property
+    def closed(self) -> bool:
+        """As `Server.closed`."""
+        return self._server.closed
+
+    @property
     def running(self) -> bool:
         """Whether it starts or serves; False as well after it failed by itself."""
         return self._life is not None and self._life.thread.is_alive()
@@ -100,7 +105,7 @@ class BackgroundServer:
         self._check_process()
         from pykvd.embedded.thread_transport import ThreadTransport  # noqa: PLC0415
 
-        return ThreadTransport(lambda: self.door)
+        return ThreadTransport(self)
 
     def start(self) -> None:
         """Start and return when the server serves; does nothing when it runs.

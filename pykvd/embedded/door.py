@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pykvd.embedded.calls import LocalCall, LocalStream
 from pykvd.errors import Failure
@@ -27,6 +27,18 @@ class ForkedError(RuntimeError):
             f"this server runs in process {owner}, not in its fork {os.getpid()}: connect to its "
             "endpoint with a client of this process, or start a server here"
         )
+
+
+class Host(Protocol):
+    """Whose door it is: a server that may stop and start again until it is closed for good."""
+
+    @property
+    def door(self) -> Door | None:
+        """The door while it runs."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it will never run again."""
 
 
 class Door:

@@ -13,26 +13,25 @@ from pykvd.embedded.door import ForkedError
 from pykvd.status import Code, RpcError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pykvd.client.transport import Metadata
     from pykvd.embedded.calls import Heard, LocalCall, LocalStream
-    from pykvd.embedded.door import Door
+    from pykvd.embedded.door import Door, Host
 
 DEADLINE = "context deadline exceeded"
 CLOSED = "the client is closed"
 NOT_RUNNING = "the embedded server is not running"
+SERVER_CLOSED = "the embedded server is closed"
 
 
 class LoopTransport:
-    """An `AsyncTransport`; `door` gives the running server's door, or None while there is none.
+    """An `AsyncTransport`; `host` is the server.
 
     It outlives a restart of the server. Raises RuntimeError on another loop than the server's, and
     ForkedError after a fork.
     """
 
-    def __init__(self, door: Callable[[], Door | None]) -> None:
-        self._door = door
+    def __init__(self, host: Host) -> None:
+        self._host = host
         self._owner = os.getpid()
         self._closed = False
         self._calls: dict[asyncio.Future[bytes], None] = {}
@@ -76,7 +75,9 @@ class LoopTransport:
             raise ForkedError(self._owner)
         if self._closed:
             raise CallError(Code.CANCELLED, CLOSED, sent=False)
-        door = self._door()
+        if self._host.closed:
+            raise CallError(Code.CANCELLED, SERVER_CLOSED, sent=False)
+        door = self._host.door
         if door is None:
             raise CallError(Code.UNAVAILABLE, NOT_RUNNING, sent=False)
         if asyncio.get_running_loop() is not door.loop:

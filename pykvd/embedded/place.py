@@ -63,6 +63,7 @@ class Place:
     def __init__(self, config: Config | None, data_dir: PathLike | None, port: Port) -> None:
         check_arguments(config, data_dir)
         _check_port(port)
+        self.closed = False
         self._release: list[Callable[[], object]] = []
         if config is None:
             config = Config(listen_peer_urls=(), unsafe_no_fsync=data_dir is None)
@@ -90,6 +91,7 @@ class Place:
 
     def close(self) -> None:
         """Remove the temporary directory, release the port; again is fine."""
+        self.closed = True
         while self._release:
             self._release.pop()()
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pykvd.client.transport import CallError
 from pykvd.embedded.calls import LOW_WATER
 from pykvd.embedded.door import ForkedError
-from pykvd.embedded.loop_transport import CLOSED, DEADLINE, NOT_RUNNING
+from pykvd.embedded.loop_transport import CLOSED, DEADLINE, NOT_RUNNING, SERVER_CLOSED
 from pykvd.status import Code, RpcError
 
 if TYPE_CHECKING:
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
     from pykvd.client.transport import Metadata
     from pykvd.embedded.calls import Heard, LocalCall, LocalStream
-from pykvd.embedded.door import Door
+    from pykvd.embedded.door import Door, Host
 
 _NEVER_RAN = RpcError(Code.UNAVAILABLE, NOT_RUNNING)
 
 
 class ThreadTransport:
-    """A `Transport`; `door` gives the running server's door, or None while there is none.
+    """A `Transport`; `host` is the server.
 
     It outlives a restart of the server. Raises RuntimeError on the server's own thread, which would
     wait for itself, and ForkedError after a fork.
     """
 
-    def __init__(self, door: Callable[[], Door | None]) -> None:
-        self._door = door
+    def __init__(self, host: Host) -> None:
+        self._host = host
         self._owner = os.getpid()
         self._lock = threading.Lock()
         self._closed = False
@@ -77,7 +77,9 @@ class ThreadTransport:
             raise ForkedError(self._owner)
         if self._closed:
             raise CallError(Code.CANCELLED, CLOSED, sent=False)
-        door = self._door()
+        if self._host.closed:
+            raise CallError(Code.CANCELLED, SERVER_CLOSED, sent=False)
+        door = self._host.door
         if door is None:
             raise CallError(Code.UNAVAILABLE, NOT_RUNNING, sent=False)
         if door.thread == threading.get_ident():

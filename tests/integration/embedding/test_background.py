@@ -116,6 +116,8 @@ def test_starting_and_stopping_twice_is_fine() -> None:
     server.stop()
     server.close()
     server.close()
+    with pytest.raises(RuntimeError, match="the server is closed"):
+        server.start()
 
 
 def test_without_a_port() -> None:

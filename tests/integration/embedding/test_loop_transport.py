@@ -23,7 +23,7 @@ async def server() -> AsyncIterator[pykvd.Server]:
 
 @pytest.fixture
 async def transport(server: pykvd.Server) -> AsyncIterator[LoopTransport]:
-    transport = LoopTransport(lambda: server.door)
+    transport = LoopTransport(server)
     yield transport
     await transport.close()
 
@@ -80,7 +80,7 @@ async def test_a_deadline_ends_a_call_that_hangs(tmp_path: Path) -> None:
     cluster = pykvd.serve_cluster(2, data_dir=tmp_path)
     mine, other = pykvd.Server(cluster[0].config), cluster[1]
     await asyncio.gather(mine.start(), asyncio.to_thread(other.start))
-    transport = LoopTransport(lambda: mine.door)
+    transport = LoopTransport(mine)
     assert revision(await transport.unary(PUT, put(), soon(), ())) == 2
     await asyncio.to_thread(other.kill)
     with pytest.raises(CallError) as caught:
