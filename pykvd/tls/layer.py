@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from pykvd.tls.certificate import PeerCertificate
 
+RECORD_BYTES = 16 << 10
+"""The most that one record holds (RFC 8446 5.1)."""
 REFUSAL_LINGER_S = 1.0
 """How long the other end has to read why it is refused."""
 
@@ -170,10 +172,10 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         chunks = []
         closed = False
         try:
-            # What is decrypted is shorter than what is pending, so each read takes a whole record.
-            # Asking once more when nothing is pending would only raise, which costs more than it.
+            # Each read takes a whole record, so nothing decrypted is left behind. Asking once more
+            # when nothing is pending would only raise, which costs more than a read.
             while incoming.pending:
-                chunk = decrypt(incoming.pending)
+                chunk = decrypt(RECORD_BYTES)
                 if not chunk:
                     closed = True
                     break
