@@ -9,7 +9,7 @@ from collections.abc import Callable
 import uvloop
 
 from pykvd.bootstrap import BootstrapError
-from pykvd.config import Config
+from pykvd.config import Config, ConfigError
 from pykvd.embed import RemovedError, Server
 from pykvd.errors import RpcError
 from pykvd.logs import get_logger
@@ -57,7 +57,14 @@ async def _serve(config: Config, on_hangup: Callable[[], None] | None) -> int:
             if notify(READY):
                 _log.info("successfully notified init daemon")
             await asyncio.wait((signalled, failing), return_when=asyncio.FIRST_COMPLETED)
-    except (OSError, WalError, StorageMismatchError, BootstrapError, RpcError) as error:
+    except (
+        OSError,
+        WalError,
+        StorageMismatchError,
+        BootstrapError,
+        ConfigError,
+        RpcError,
+    ) as error:
         _log.fatal("failed to start", error=str(error))
         return 1
     if failing.done():

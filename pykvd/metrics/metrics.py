@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 from pykvd.metrics import calls, network, process, server, storage
 from pykvd.metrics.exposition import Family, counter, counters, labels, render
 from pykvd.metrics.health import HealthCounts
 from pykvd.metrics.process import LoopLag
+from pykvd.node.consistency import CHECKS, OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,8 +68,8 @@ class Metrics:
             "pykvd_consistency_checks_total",
             "Comparisons of this member, as leader, with the others.",
             (
-                (labels(check=check, outcome=outcome), count)
-                for (check, outcome), count in sorted(self._monitor.outcomes.items())
+                (labels(check=check, outcome=outcome), self._monitor.outcomes[check, outcome])
+                for check, outcome in product(CHECKS, OUTCOMES)
             ),
         )
         yield counter(

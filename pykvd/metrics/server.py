@@ -36,7 +36,7 @@ def families(node: Node, config: Config) -> Iterator[Family]:
     yield gauge(
         "etcd_server_quota_backend_bytes",
         "Bytes that the store's file may have.",
-        config.quota_backend_bytes,
+        max(0, config.quota_backend_bytes),
     )
     yield gauges(
         "etcd_debugging_server_alarms",

@@ -25,11 +25,16 @@ from pykvd.pb import rpc_pb2 as rpc
 
 #: Seconds between two rounds of the comparisons that are always on.
 INTERVAL = 1.0
+#: Rounds with a difference that one more answer could settle, before the alarm names nobody.
+ROUNDS_UNDECIDED = 10
 #: How long others may take to answer; hashing a large store takes long.
 QUESTION_TIMEOUT = 5.0
 HASH_TIMEOUT = 300.0
 #: The member that an alarm names when there is no majority to tell who is wrong (as in etcd).
 NOBODY_KNOWS = 0
+CHECKS = (DIGEST, SLICE, HASH)
+#: `skipped` for want of answers.
+OUTCOMES = ("equal", "different", "skipped")
 
 _log = get_logger("corruption")
 
@@ -73,8 +78,9 @@ class ConsistencyMonitor:
         self._compact_hash_interval = compact_hash_interval
         self._cursor = 0
         self._compared = -1
+        self._undecided: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
-        #: Comparisons by kind and outcome: `equal`, `different`, or `skipped` for want of answers.
+        #: Comparisons by kind and outcome (CHECKS, OUTCOMES).
         self.outcomes: Counter[tuple[str, str]] = Counter()
         #: Times that all stored records were read and compared.
         self.passes = 0
@@ -184,12 +190,21 @@ class ConsistencyMonitor:
     def _judge(
         self, kind: str, readings: Mapping[int, Reading], where: Mapping[str, object]
     ) -> None:
+        members = len(self._node.membership.members)
         known = sum(reading is not None for reading in readings.values())
-        wrong = odd_ones(readings, len(self._node.membership.members))
+        wrong = odd_ones(readings, members)
         outcome = "different" if wrong else "equal" if known > 1 else "skipped"
         self.outcomes[kind, outcome] += 1
+        if NOBODY_KNOWS in wrong and known < members and self._may_tell_later(kind):
+            return
+        self._undecided[kind] = 0
         for member in wrong:
             self._accuse(member, kind, readings, where)
+
+    def _may_tell_later(self, kind: str) -> bool:
+        """Whether to wait for the member whose word would make a majority."""
+        self._undecided[kind] += 1
+        return self._undecided[kind] < ROUNDS_UNDECIDED
 
     def _accuse(
         self, member: int, kind: str, readings: Mapping[int, Reading], where: Mapping[str, object]
