@@ -1,4 +1,7 @@
-"""--auto-tls and --peer-auto-tls: a certificate that a member makes for itself."""
+"""--auto-tls and --peer-auto-tls: a certificate that a member makes for itself.
+
+As etcd's, except that the key is one of P-256: BoringSSL, and so grpcio, takes none of P-521.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ def _make(pair: KeyPair, hosts: Sequence[str], years: int) -> None:
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - heavy
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
 
-    key = ec.generate_private_key(ec.SECP521R1())
+    key = ec.generate_private_key(ec.SECP256R1())
     certificate = _certify(key, hosts, timedelta(days=years * _DAYS_A_YEAR))
     _log.warn(
         "automatically generate certificates",
@@ -118,7 +121,7 @@ def _certify(key: EllipticCurvePrivateKey, hosts: Sequence[str], life: timedelta
     )
     if alternatives:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-    return builder.sign(key, hashes.SHA512())
+    return builder.sign(key, hashes.SHA256())
 
 
 def _write(path: str, data: bytes, mode: int) -> None:

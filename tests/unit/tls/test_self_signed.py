@@ -29,7 +29,7 @@ def test_what_is_made(tmp_path: Path) -> None:
     assert certificate.subject.rfc4514_string() == certificate.issuer.rfc4514_string() == "O=etcd"
     key = certificate.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
-    assert key.curve.name == "secp521r1"
+    assert key.curve.name == "secp256r1"
     life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     assert life == timedelta(days=3 * 365)
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
