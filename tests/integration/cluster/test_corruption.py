@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from pykvd.pb import rpc_pb2
 from tests.harness import Failure, wait_until
 from tests.harness.methods import ALARM, MOVE_LEADER, PUT, STATUS
-from tests.integration.cluster.cluster import clustered
-from tests.integration.cluster.requests import get, put
+from tests.integration.cluster.cluster import QUICK, clustered
+from tests.integration.cluster.requests import add, get, put, remove, when_connected
 
 if TYPE_CHECKING:
     from tests.integration.cluster.cluster import Cluster, Member
@@ -69,8 +70,66 @@ def test_a_value_changed_on_one_disk_is_found_and_named(role: str) -> None:
             leader.call(MOVE_LEADER, move)
         accused = [(victim.id, rpc_pb2.CORRUPT)]
         for member in cluster:
-            wait_until(lambda m=member: alarms(m) == accused, f"{member.name} to be alarmed")
+            wait_until(lambda: alarms(member) == accused, f"{member.name} to be alarmed")  # noqa: B023
         assert cluster["n1"].ask(PUT, rpc_pb2.PutRequest(key=b"k")) == CORRUPT
         assert get(cluster["n1"], b"secret") == SECRET
         errors = list(cluster["n1"].call(STATUS).errors)
         assert errors == [f"memberID:{victim.id} alarm:CORRUPT "]
+
+
+def test_the_way_out_is_to_let_the_member_join_anew() -> None:
+    with clustered() as cluster:
+        cluster.start()
+        cluster.leader()
+        write(cluster)
+        victim = stopped(cluster["n3"])
+        flip_a_bit(victim)
+        cluster.start()
+        accused = [(victim.id, rpc_pb2.CORRUPT)]
+        wait_until(lambda: alarms(cluster["n1"]) == accused, "an alarm")
+        victim_id = victim.id
+        victim.kill()
+        assert when_connected(lambda: remove(cluster["n1"], victim_id)) is None
+        victim.wipe()
+        added = when_connected(lambda: add(cluster["n1"], [victim.peer_url]))
+        assert not isinstance(added, Failure)
+        victim.state = "existing"
+        victim.start()
+        lift(cluster["n2"], victim_id)
+        put(cluster["n1"], b"after", b"v")
+        wait_until(lambda: get(victim, b"secret", serializable=True) == SECRET, "the right value")
+        cluster.wait_equal()
+        # Several rounds of comparisons accuse nobody any more.
+        with urllib.request.urlopen(f"{cluster.leader().url}/metrics") as reply:
+            rounds = equal_slices(reply.read().decode())
+
+        def compared() -> bool:
+            with urllib.request.urlopen(f"{cluster.leader().url}/metrics") as reply:
+                return equal_slices(reply.read().decode()) > rounds + 1
+
+        wait_until(compared, "more comparisons")
+        assert alarms(cluster["n1"]) == []
+
+
+def equal_slices(metrics: str) -> float:
+    """How many comparisons of slices went well."""
+    name = 'pykvd_consistency_checks_total{check="slice",outcome="equal"} '
+    return float(metrics.partition(name)[2].partition("\n")[0])
+
+
+def test_a_member_with_other_data_may_not_start() -> None:
+    """InitialCorruptCheck: the member itself refuses, before it serves or votes."""
+    gate = "--feature-gates=InitialCorruptCheck=true"
+    with clustered(flags=(*QUICK, gate)) as cluster:
+        cluster.start()
+        cluster.leader()
+        write(cluster)
+        victim = stopped(cluster["n3"])
+        cluster["n3"].start()
+        assert "initial corruption checking passed; no corruption" in victim.messages()
+        stopped(victim)
+        flip_a_bit(victim)
+        victim.spawn()
+        assert victim.wait_exit() == 1
+        assert "found data inconsistency with peers" in victim.messages()
+        assert alarms(cluster["n1"]) == []

@@ -4,6 +4,7 @@ import asyncio
 import json
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -99,7 +100,7 @@ async def test_streams_count_their_messages(tmp_path: Path) -> None:
 async def test_versions_of_clients_are_bounded(tmp_path: Path) -> None:
     server = Server(config(tmp_path))
     async with server, connected(server) as client:
-        status = client.channel.unary_unary("/etcdserverpb.Maintenance/Status")
+        status: Any = client.channel.unary_unary("/etcdserverpb.Maintenance/Status")
         for number in range(40):
             await status(b"", metadata=(("client-api-version", f"3.{number}"),))
         found = {
