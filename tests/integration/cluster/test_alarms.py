@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
 from typing import TYPE_CHECKING
+
+import pytest
 
 from pykvd.pb import rpc_pb2
 from tests.harness import Client, Failure, wait_until
@@ -15,6 +21,7 @@ if TYPE_CHECKING:
 
 NO_SPACE = Failure("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded")
 MEBIBYTE = 1 << 20
+ETCDCTL = shutil.which("etcdctl")
 
 
 def fill(member: Member, limit: int) -> int:
@@ -74,3 +81,40 @@ def refused_everywhere(cluster: Cluster, member: Member, raised_by: int) -> None
     )
     assert member.ask(PUT, rpc_pb2.PutRequest(key=b"refused")) == NO_SPACE
     assert any("NOSPACE" in error for error in member.call(STATUS).errors)
+
+
+@pytest.mark.etcd
+@pytest.mark.skipif(ETCDCTL is None, reason="etcdctl not installed (Debian: etcd-client)")
+def test_the_quota_story_as_etcdctl_tells_it() -> None:
+    """Fill, see the alarm, take the revision from the status, compact, defragment, disarm."""
+    with clustered(flags=(*QUICK, f"--quota-backend-bytes={4 * MEBIBYTE}")) as cluster:
+        cluster.start()
+        cluster.leader()
+        value = "x" * (MEBIBYTE // 10)
+        for _ in range(60):
+            done = etcdctl(cluster, "put", "key", value)
+            if done.returncode:
+                break
+        assert "etcdserver: mvcc: database space exceeded" in done.stderr
+        wait_until(lambda: "NOSPACE" in etcdctl(cluster, "alarm", "list").stdout, "the alarm")
+        status = json.loads(etcdctl(cluster, "endpoint", "status", "--write-out=json").stdout)
+        before = [each["Status"]["dbSize"] for each in status]
+        revision = max(each["Status"]["header"]["revision"] for each in status)
+        compacted = etcdctl(cluster, "compact", str(revision), "--physical")
+        assert compacted.stdout == f"compacted revision {revision}\n"
+        defragmented = etcdctl(cluster, "defrag").stdout
+        assert defragmented.count("Finished defragmenting etcd member") == 3
+        assert "alarm:NOSPACE" in etcdctl(cluster, "alarm", "disarm").stdout
+        assert etcdctl(cluster, "alarm", "list").stdout == ""
+        assert etcdctl(cluster, "put", "key", value).stdout == "OK\n"
+        after = json.loads(etcdctl(cluster, "endpoint", "status", "--write-out=json").stdout)
+        assert max(each["Status"]["dbSize"] for each in after) < min(before) / 2
+        cluster.wait_equal()
+
+
+def etcdctl(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run etcdctl on all members."""
+    endpoints = ",".join(member.endpoint for member in cluster)
+    command = [ETCDCTL or "etcdctl", f"--endpoints={endpoints}", *words]
+    environment = {**os.environ, "ETCDCTL_API": "3"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
