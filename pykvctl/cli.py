@@ -3,6 +3,7 @@
 It imports next to nothing, so that Ctrl-C is quiet from the first moment on.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ def main() -> NoReturn:
     # shells and `timeout` see the status they expect.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # What imports make stays: to look for garbage in it again and again is 5 % of a short run.
+    gc.set_threshold(50_000)
     from pykvctl.dispatch import run  # noqa: PLC0415
     from pykvctl.streams import Streams  # noqa: PLC0415
 

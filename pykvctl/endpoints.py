@@ -1,10 +1,9 @@
 """Endpoints as users write them: `host:port`, `:port`, `http(s)://..`, `unix(s)://path`."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """One server address.
 
     `text` is what the user wrote, `target` what gRPC dials, `address` what messages show, and

@@ -1,6 +1,5 @@
 """Log lines on standard error, in the JSON shape of etcd's client library."""
 
-import json
 from datetime import UTC, datetime
 
 
@@ -8,6 +7,9 @@ def log_line(
     level: str, message: str, *, logger: str = "", caller: str = "", **fields: object
 ) -> str:
     """One line: level, ts, logger, caller, msg, then `fields` in their order (`_` becomes `-`)."""
+    # Most runs have nothing to log, and json is one more module to load.
+    import json  # noqa: PLC0415
+
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     line: dict[str, object] = {"level": level, "ts": stamp}
     if logger:

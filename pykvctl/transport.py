@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import grpc
 
@@ -19,8 +19,7 @@ RECEIVE_LIMIT_BYTES = (1 << 31) - 1
 KEEPALIVE_TIME_MIN = 10 * SECOND
 
 
-@dataclass(frozen=True)
-class TlsFiles:
+class TlsFiles(NamedTuple):
     """Contents of the TLS files of the command line; None where no file was named."""
 
     ca: bytes | None = None

@@ -6,8 +6,7 @@ after the request was carried out, as etcdctl does.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pykvctl.errors import CommandError, ExitCode
 from pykvctl.streams import Streams
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     )
 
 
-@dataclass(frozen=True)
-class EndpointHealth:
+class EndpointHealth(NamedTuple):
     """Result of a health check; `took` in nanoseconds, `error` empty if healthy."""
 
     endpoint: str
@@ -43,16 +41,14 @@ class EndpointHealth:
     error: str
 
 
-@dataclass(frozen=True)
-class EndpointStatus:
+class EndpointStatus(NamedTuple):
     """Status of the member behind one endpoint."""
 
     endpoint: str
     status: "rpc.StatusResponse"
 
 
-@dataclass(frozen=True)
-class EndpointHash:
+class EndpointHash(NamedTuple):
     """Hash of the key-value store behind one endpoint."""
 
     endpoint: str
