@@ -17,9 +17,18 @@ from pykvctl.options.command import Command, Group, Line, find
 from pykvctl.session import Session
 from pykvctl.streams import Streams, encode
 
+#: The hidden first word by which shells ask for completions.
+COMPLETE = "__complete"
+NOT_UTF8 = (
+    "rpc error: code = Internal desc = grpc: error while marshaling: "
+    "string field contains invalid UTF-8"
+)
+
 
 def run(words: Sequence[str], streams: Streams, environ: Mapping[str, str]) -> int:
     """Run one command line and return its exit status; never raises for what a user can cause."""
+    if words and words[0] == COMPLETE:
+        return _complete(words[1:], streams)
     try:
         path, node, rest = find(ROOT, list(words))
     except UnknownCommandError as error:
@@ -39,6 +48,15 @@ def run(words: Sequence[str], streams: Streams, environ: Mapping[str, str]) -> i
     return _run_command(node, line, Session(streams, environ, line.global_values))
 
 
+def _complete(words: Sequence[str], streams: Streams) -> int:
+    """Serve a shell that asks what could follow."""
+    from pykvctl.completing import candidates  # noqa: PLC0415  # for shells only
+
+    for text, summary in candidates(ROOT, words):
+        streams.line(f"{text}\t{summary}")
+    return ExitCode.SUCCESS
+
+
 def _run_command(command: Command, line: Line, session: Session) -> int:
     try:
         command.run(session, line)
@@ -50,6 +68,10 @@ def _run_command(command: Command, line: Line, session: Session) -> int:
         return ExitCode.ERROR
     except ReportedError as error:
         return error.exit_code
+    except UnicodeEncodeError:
+        # A name that is no UTF-8; keys and values may be anything.
+        session.streams.error_line(f"Error: {NOT_UTF8}")
+        return ExitCode.ERROR
     except BrokenPipeError:
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:

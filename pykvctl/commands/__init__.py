@@ -32,6 +32,8 @@ ROOT = Group(
         "auth": f"{_PACKAGE}.auth:auth",
         "user": f"{_PACKAGE}.user:user",
         "role": f"{_PACKAGE}.role:role",
+        "check": f"{_PACKAGE}.check:check",
+        "completion": f"{_PACKAGE}.completion:completion",
         "downgrade": f"{_PACKAGE}.downgrade:downgrade",
         "help": f"{_PACKAGE}.help:help_command",
     },
