@@ -114,7 +114,8 @@ def _draw(console: "Console", root: Node, levels: int) -> None:
 
     def label(node: Node, name: bytes) -> Text:
         size = human_bytes(node.size)
-        text = f"  {node.keys} keys, {size}" if node.children else f"  {size}"
+        count = "1 key" if node.keys == 1 else f"{node.keys} keys"
+        text = f"  {count}, {size}" if node.children else f"  {size}"
         style = "bold blue" if node.children else ""
         return Text.assemble((quote(name)[1:-1], style), (text, "dim"))
 
