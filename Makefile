@@ -12,7 +12,7 @@ ROUNDS ?= 20
 SEED ?= 1
 N ?= 20000
 
-.PHONY: help run test lint format check protos conformance bench crash sim sim-many dist clean
+.PHONY: help run test lint format check protos conformance bench crash sim sim-many dist docs clean
 
 help:
 	@echo "make run          one node on $(CLIENT_URL), data in ./$(DATA_DIR)"
@@ -27,6 +27,7 @@ help:
 	@echo "make sim          show the simulated cluster of SEED, line by line"
 	@echo "make sim-many     run N seeds of the simulation on all cores"
 	@echo "make dist         build the wheel and the source package"
+	@echo "make docs         build the pages of docs/ in ./site"
 	@echo "make clean        remove what the above made, except data directories"
 
 run: $(VENV)/.run
@@ -74,8 +75,11 @@ dist: $(VENV)/.dev
 	$(INSTALL) build
 	$(BIN)/python -m build --outdir dist .
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps say which packages an environment holds; they are newer than what asked for them.
@@ -94,3 +98,7 @@ $(VENV)/.run: $(VENV)/.python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.python pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[dev]'
 	@touch $(VENV)/.run $@
+
+$(VENV)/.docs: $(VENV)/.python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[docs]'
+	@touch $@
