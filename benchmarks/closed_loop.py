@@ -136,7 +136,8 @@ class ClosedLoop:
     """`callers` unary callers over `connections`, divided among the processes.
 
     `source` makes the calls of one process; replies of fewer than `min_reply_bytes` on average
-    are an error. With `all_members` the connections go to the members of a cluster by turns.
+    are an error. With `all_members` the connections go to the members of a cluster by turns,
+    with `tls` over TLS.
     """
 
     callers: int
@@ -144,6 +145,7 @@ class ClosedLoop:
     source: Callable[[Share], CallSource]
     min_reply_bytes: int = 1
     all_members: bool = False
+    tls: bool = False
 
     async def __call__(self, share: Share) -> Outcome:
         """Make one process's share of the calls; raises BenchmarkError."""
@@ -165,7 +167,10 @@ class ClosedLoop:
         count = self.connections // share.processes
         ports = (share.port, *share.followers) if self.all_members else (share.port,)
         first = count * share.index
-        return [await connect(ports[number % len(ports)]) for number in range(first, first + count)]
+        return [
+            await connect(ports[number % len(ports)], tls=self.tls)
+            for number in range(first, first + count)
+        ]
 
 
 def start_callers(

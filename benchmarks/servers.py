@@ -22,6 +22,7 @@ from benchmarks.errors import BenchmarkError, CallError
 from benchmarks.headers import Method
 from benchmarks.messages import framed
 from pykvd.pb import rpc_pb2
+from pykvd.tls.self_signed import self_signed
 
 _READY_SECONDS = 120.0
 _STOP_SECONDS = 30.0
@@ -50,11 +51,17 @@ class Member:
     directory: Path
     port: int = field(default_factory=_free_port)
     peer_port: int = field(default_factory=_free_port)
+    tls_port: int = field(default_factory=_free_port)
 
     @property
     def url(self) -> str:
         """Where it serves clients."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def tls_url(self) -> str:
+        """Where it serves clients over TLS when it is alone."""
+        return f"https://127.0.0.1:{self.tls_port}"
 
     @property
     def peer_url(self) -> str:
@@ -68,10 +75,12 @@ Command = Callable[[Member, Sequence[Member]], list[str]]
 
 def _etcd_flags(member: Member, cluster: Sequence[Member]) -> list[str]:
     everyone = ",".join(f"{one.name}={one.peer_url}" for one in cluster)
+    alone = len(cluster) == 1
     return [
+        *(_tls_flags(member) if alone else []),
         f"--name={member.name}",
         f"--data-dir={member.directory / 'data'}",
-        f"--listen-client-urls={member.url}",
+        f"--listen-client-urls={member.url}{',' + member.tls_url if alone else ''}",
         f"--advertise-client-urls={member.url}",
         f"--listen-peer-urls={member.peer_url}",
         f"--initial-advertise-peer-urls={member.peer_url}",
@@ -79,6 +88,12 @@ def _etcd_flags(member: Member, cluster: Sequence[Member]) -> list[str]:
         f"--quota-backend-bytes={_QUOTA_BYTES}",
         "--log-level=error",
     ]
+
+
+def _tls_flags(member: Member) -> list[str]:
+    """A certificate for P-256, the same kind for all servers; nobody verifies it."""
+    pair = self_signed(member.directory / "tls", ["127.0.0.1"], years=1)
+    return [f"--cert-file={pair.certificate}", f"--key-file={pair.key}"]
 
 
 def _pykvd(member: Member, cluster: Sequence[Member]) -> list[str]:
@@ -113,6 +128,7 @@ class Server:
     def __init__(self, name: str, member: Member, cluster: Sequence[Member] = ()) -> None:
         self.name = name
         self.port = member.port
+        self.tls_port = member.tls_port
         self._command = COMMANDS[name](member, cluster or [member])
         self._log = member.directory / "log"
         self._process: subprocess.Popen[bytes] | None = None

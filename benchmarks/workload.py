@@ -41,13 +41,14 @@ class Workload:
     """Load that generator processes make together on a running server.
 
     Each process awaits `run` with its share. `needs_keys` asks for the keys of
-    `benchmarks.workloads.dataset` to be there first.
+    `benchmarks.workloads.dataset` to be there first. With `tls` the share's port is that for TLS.
     """
 
     row: Row
     run: Callable[[Share], Awaitable[Outcome]]
     single_process: bool = False
     needs_keys: bool = False
+    tls: bool = False
 
     def figures(self, outcome: Outcome, seconds: float) -> Figures:
         """The row's figures for what all processes counted in `seconds`."""

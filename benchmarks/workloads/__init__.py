@@ -10,6 +10,7 @@ from benchmarks.workloads.lease import LEASE_WORKLOADS
 from benchmarks.workloads.mixed import MIXED_WORKLOADS
 from benchmarks.workloads.put import PUT_WORKLOADS
 from benchmarks.workloads.ranges import RANGE_WORKLOADS
+from benchmarks.workloads.tls import TLS_WORKLOADS
 from benchmarks.workloads.txn import TXN_WORKLOADS
 from benchmarks.workloads.watch import WATCH_WORKLOADS
 
@@ -17,6 +18,7 @@ from benchmarks.workloads.watch import WATCH_WORKLOADS
 WORKLOADS: tuple[Workload, ...] = (
     *PUT_WORKLOADS,
     *GATEWAY_WORKLOADS,
+    *TLS_WORKLOADS,
     *TXN_WORKLOADS,
     *WATCH_WORKLOADS,
     *RANGE_WORKLOADS,
