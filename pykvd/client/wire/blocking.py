@@ -188,7 +188,7 @@ class Connection:
         """Start a call, unary if there is a request; None if the connection is lost."""
         with self._lock:
             core = self._core
-            if not core.calls and not self._leading:
+            if not self._leading:
                 self._catch_up()
             if core.lost:
                 self._settle()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import h2.config
 import h2.connection
@@ -71,7 +71,7 @@ def test_a_call_and_its_answer() -> None:
     pair = Pair()
     call = pair.start(b"hello")
     (request,) = pair.received(h2.events.RequestReceived)
-    headers = dict(request.headers)
+    headers: dict[Any, Any] = dict(request.headers)
     assert headers[":path"] == PATH
     assert headers[":authority"] == "server:1"
     assert headers["te"] == "trailers"
