@@ -197,7 +197,7 @@ class Server:
             unary=network.unary(),
             streams=network.streams(),
             limits=network.limits.listener(),
-            http1=endpoints.peers,
+            http=endpoints.peers,
         )
         for url in self.config.listen_peer_urls:
             await self._listen(self._peer_listener, url, self._tls.peers)
@@ -216,7 +216,7 @@ class Server:
             unary=services.unary,
             streams=services.streams,
             limits=limits,
-            http1=None if config.listen_client_http_urls else endpoints.clients,
+            http=None if config.listen_client_http_urls else endpoints.clients,
             timed=config.metrics == "extensive",
         )
 

@@ -78,7 +78,7 @@ class Endpoints:
             (config.listen_client_http_urls, self.clients),
             (config.listen_metrics_urls, self._metrics),
         ):
-            listener = Listener(unary={}, streams={}, http1=server)
+            listener = Listener(unary={}, streams={}, http=server)
             self._listeners.append(listener)
             for url in urls:
                 await listen(listener, url)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, cast
 
 from pykvd.http.exchange import Exchange
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODILESS = frozenset({204, 304})
-
-_logger = logging.getLogger("pykvd.http")
 
 
 class HttpConnection(asyncio.Protocol):
@@ -148,15 +145,8 @@ class HttpConnection(asyncio.Protocol):
         self._deadline = None
         last = self._server.draining or (self._half_closed and self._parser.idle)
         self._keep_alive = head.keep_alive and not last
-        exchange = self._exchange = Exchange(self, head, body)
-        try:
-            self._server.application(exchange)
-        except Exception:
-            _logger.exception("the handler of %s %s failed", head.method, head.target)
-            if exchange.started:
-                self.cut()
-            else:
-                exchange.respond(self._server.refusal(500, "internal error", head))
+        self._exchange = Exchange(self, head, body)
+        self._server.serve(self._exchange)
 
     def _refuse(self, error: BadRequestError) -> None:
         """Answer what is no request, if the client speaks HTTP at all, and close."""
@@ -206,12 +196,12 @@ class HttpConnection(asyncio.Protocol):
         self._finish()
 
     def _common_headers(self) -> bytes:
+        text = f"Date: {self._server.date}\r\n"
         if not self._keep_alive:
-            return self._server.date_header + b"Connection: close\r\n"
-        exchange = self._exchange
-        if exchange is not None and exchange.head.version == "1.0":
-            return self._server.date_header + b"Connection: keep-alive\r\n"
-        return self._server.date_header
+            text += "Connection: close\r\n"
+        elif self._exchange is not None and self._exchange.head.version == "1.0":
+            text += "Connection: keep-alive\r\n"
+        return text.encode()
 
     def _finish(self) -> None:
         self._exchange = None

@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pykvd.http.connection import HttpConnection
     from pykvd.http.message import Head, Headers, Response
 
 _CHUNKED = ("Transfer-Encoding", "chunked")
+
+
+class Channel(Protocol):
+    """Where an exchange's answer goes: a connection of HTTP/1.1, a stream of HTTP/2."""
+
+    congested: bool
+
+    @property
+    def peer(self) -> str:
+        """As `Exchange.peer`."""
+
+    @property
+    def common_name(self) -> str:
+        """As `Exchange.common_name`."""
+
+    @property
+    def secure(self) -> bool:
+        """As `Exchange.secure`."""
+
+    @property
+    def unsent(self) -> int:
+        """As `Exchange.buffered`."""
+
+    def answer(self, response: Response, extra: Headers) -> None:
+        """Send a whole answer, with more headers in front."""
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """Send the head of a long answer."""
+
+    def send(self, data: bytes) -> None:
+        """Send a part of a long answer."""
+
+    def end(self, last: bytes) -> None:
+        """End a long answer with these bytes of framing."""
+
+    def cut(self) -> None:
+        """Give up an answer that has begun."""
 
 
 class Exchange:
@@ -23,8 +59,8 @@ class Exchange:
     """
 
     __slots__ = (
+        "_channel",
         "_chunked",
-        "_connection",
         "_extra",
         "body",
         "done",
@@ -35,7 +71,7 @@ class Exchange:
         "started",
     )
 
-    def __init__(self, connection: HttpConnection, head: Head, body: bytes) -> None:
+    def __init__(self, channel: Channel, head: Head, body: bytes) -> None:
         self.head = head
         self.body = body
         self.done = False
@@ -43,34 +79,34 @@ class Exchange:
         self.on_gone: Callable[[], object] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.on_drain: Callable[[], None] | None = None
-        self._connection = connection
+        self._channel = channel
         self._extra: Headers = ()
         self._chunked = False
 
     @property
     def peer(self) -> str:
         """The client's address, as `transport.Call.peer`."""
-        return self._connection.peer
+        return self._channel.peer
 
     @property
     def common_name(self) -> str:
         """Subject common name of the client's verified certificate; empty without one."""
-        return self._connection.common_name
+        return self._channel.common_name
 
     @property
     def secure(self) -> bool:
         """Whether the request came through TLS."""
-        return self._connection.secure
+        return self._channel.secure
 
     @property
     def buffered(self) -> int:
         """Bytes of the answer that the kernel has not taken."""
-        return self._connection.unsent
+        return self._channel.unsent
 
     @property
     def congested(self) -> bool:
         """Whether the client reads so slowly that `on_writable` is worth waiting for."""
-        return self._connection.congested
+        return self._channel.congested
 
     def add_headers(self, headers: Headers) -> None:
         """Put these in front of whatever will be answered."""
@@ -80,7 +116,7 @@ class Exchange:
         """Answer in one piece."""
         if not self.done and not self.started:
             self.done = self.started = True
-            self._connection.answer(response, self._extra)
+            self._channel.answer(response, self._extra)
 
     def begin(self, status: int, headers: Headers) -> None:
         """Send the head of an answer of unknown length."""
@@ -89,20 +125,24 @@ class Exchange:
         self.started = True
         self._chunked = self.head.version == "1.1"
         framing = (_CHUNKED,) if self._chunked else ()
-        self._connection.begin(status, self._extra + headers + framing)
+        self._channel.begin(status, self._extra + headers + framing)
 
     def write(self, data: bytes) -> None:
         """Send some of the body, as one chunk."""
         if self.done or not data or self.head.method == "HEAD":
             return
-        self._connection.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        self._channel.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def end(self) -> None:
         """The body is complete."""
         if not self.done:
             self.done = True
             last = b"0\r\n\r\n" if self._chunked and self.head.method != "HEAD" else b""
-            self._connection.end(last)
+            self._channel.end(last)
+
+    def abort(self) -> None:
+        """Give up an answer that has begun."""
+        self._channel.cut()
 
     def gone(self) -> None:
         """The client has left (called by the connection)."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -18,9 +18,10 @@ Headers = tuple[tuple[str, str], ...]
 class Head:
     """Request line and headers. Shared by all requests that have the same, so never changed.
 
+    version: "1.0", "1.1" or "2".
     path: percent-decoded, without the query; `*` for `OPTIONS *`.
     headers: by lower-case name; repeated fields are joined with commas (RFC 9110 5.2).
-    content_length: bytes of the body, or None when it is chunked.
+    content_length: bytes of the body, or None when the head does not tell.
     """
 
     method: str
@@ -48,6 +49,19 @@ class Head:
     def expects_continue(self) -> bool:
         """Whether the client waits for a 100 before it sends the body (RFC 9110 10.1.1)."""
         return self.version == "1.1" and "100-continue" in _tokens(self.headers.get("expect", ""))
+
+
+def decode_path(target: str) -> tuple[str, str]:
+    """The path, decoded, and the query of a request's target.
+
+    Proxies are sent targets that begin with `http://host` (RFC 9112 3.2.2).
+    """
+    scheme, separator, rest = target.partition("://")
+    if separator and "/" not in scheme:
+        slash = rest.find("/")
+        target = rest[slash:] if slash >= 0 else "/"
+    path, _, query = target.partition("?")
+    return unquote(path), query
 
 
 def _tokens(value: str) -> list[str]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
 
 import h11
 
-from pykvd.http.message import Head
+from pykvd.http.message import Head, decode_path
 
 if TYPE_CHECKING:
     from pykvd.http.limits import HttpLimits
@@ -217,25 +216,16 @@ def _make_head(event: h11.Request) -> Head:
     if version not in _VERSIONS:
         raise BadRequestError(505, f"HTTP/{version} is not supported")
     target = event.target.decode("latin-1")
-    path, _, query = _origin_form(target).partition("?")
+    path, query = decode_path(target)
     return Head(
         method=event.method.decode("latin-1"),
         target=target,
-        path=unquote(path),
+        path=path,
         query=query,
         headers=headers,
         version=version,
         content_length=None if chunked else int(headers.get("content-length", 0)),
     )
-
-
-def _origin_form(target: str) -> str:
-    """The path and query of a target; proxies are sent `http://host/path` (RFC 9112 3.2.2)."""
-    scheme, separator, rest = target.partition("://")
-    if not separator or "/" in scheme:
-        return target
-    slash = rest.find("/")
-    return rest[slash:] if slash >= 0 else "/"
 
 
 def _too_large(head: Head) -> BadRequestError:

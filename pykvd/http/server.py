@@ -1,28 +1,33 @@
-"""The HTTP/1.1 server: the connections that listeners hand over, and one timer for their limits."""
+"""The HTTP server: the connections that listeners hand over, and one timer for their limits."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from email.utils import formatdate
 from time import time
 from typing import TYPE_CHECKING
 
 from pykvd.http.connection import HttpConnection
 from pykvd.http.limits import HttpLimits
+from pykvd.http.stream import HttpStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pykvd.http.exchange import Exchange
     from pykvd.http.message import Head, Response
+    from pykvd.transport.request import RequestHead
+
+_logger = logging.getLogger("pykvd.http")
 
 MAX_TICK_S = 1.0
 """Time limits are looked at this often, or four times within the shortest of them."""
 
 
 class HttpServer:
-    """Serves one application on the sockets that `transport.Server` gives it (`transport.Http1`).
+    """Serves one application on the sockets that `transport.Server` gives it (`transport.Http`).
 
     `application` begins the answer of an exchange; `refusal` makes the answer for what is no
     request or fails, from a status, a text and the head if there is one.
@@ -43,7 +48,7 @@ class HttpServer:
         self._empty = asyncio.Event()
         self._empty.set()
         self._timer: asyncio.TimerHandle | None = None
-        self._date = (0, b"")
+        self._second, self._date = 0, ""
         limits = self.limits
         shortest = min(
             limits.head_timeout,
@@ -61,16 +66,32 @@ class HttpServer:
         return len(self._connections)
 
     @property
-    def date_header(self) -> bytes:
-        """The `Date` field of responses (RFC 9110 6.6.1), with its line end."""
+    def date(self) -> str:
+        """The time as responses tell it (RFC 9110 6.6.1)."""
         now = int(time())
-        if now != self._date[0]:
-            self._date = now, f"Date: {formatdate(now, usegmt=True)}\r\n".encode()
-        return self._date[1]
+        if now != self._second:
+            self._second, self._date = now, formatdate(now, usegmt=True)
+        return self._date
 
     def make_protocol(self, peer: str, common_name: str) -> asyncio.Protocol:
         """The protocol of one socket."""
         return HttpConnection(self, peer, common_name)
+
+    def open_stream(self, head: RequestHead) -> None:
+        """Have a request on HTTP/2 that is no gRPC call served here."""
+        head.open, head.target = HttpStream, self
+
+    def serve(self, exchange: Exchange) -> None:
+        """Begin the answer of an exchange; what goes wrong is answered and told in the log."""
+        try:
+            self.application(exchange)
+        except Exception:
+            head = exchange.head
+            _logger.exception("the handler of %s %s failed", head.method, head.target)
+            if exchange.started:
+                exchange.abort()
+            else:
+                exchange.respond(self.refusal(500, "internal error", head))
 
     async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - the contract's name
         """Close idle connections, end streams, let requests run for `timeout` seconds, then cut."""

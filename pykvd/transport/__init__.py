@@ -12,7 +12,7 @@ from pykvd.transport.limits import Limits
 from pykvd.transport.server import Server
 from pykvd.transport.service import (
     Call,
-    Http1,
+    Http,
     Stream,
     StreamHandler,
     StreamReceiver,
@@ -24,7 +24,7 @@ __all__ = [
     "AsyncStream",
     "Call",
     "Code",
-    "Http1",
+    "Http",
     "Limits",
     "RpcError",
     "Server",

@@ -56,7 +56,7 @@ class Dispatcher:
 
         Texts as grpc-go's.
         """
-        if not _is_grpc(head.content_type):
+        if not is_grpc(head.content_type):
             return grpc.trailers_only_block(
                 Code.INVALID_ARGUMENT,
                 f'invalid gRPC request content-type "{head.content_type}"',
@@ -94,7 +94,7 @@ class Dispatcher:
         return f"unknown service {service[1:]}"
 
 
-def _is_grpc(content_type: str) -> bool:
+def is_grpc(content_type: str) -> bool:
     """`application/grpc`, alone or followed by `+codec` or parameters."""
     base, rest = content_type[: len(grpc.CONTENT_TYPE)], content_type[len(grpc.CONTENT_TYPE) :]
     return base.lower() == grpc.CONTENT_TYPE and (not rest or rest[0] in "+;")

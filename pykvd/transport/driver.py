@@ -51,7 +51,11 @@ class Http2Protocol(asyncio.Protocol):
             high=limits.socket_buffer_bytes, low=limits.socket_buffer_bytes // 4
         )
         _set_socket_options(transport.get_extra_info("socket"), limits.keepalive_timeout)
-        self._connection = server.make_connection(self, _describe_peer(transport))
+        self._connection = server.make_connection(
+            self,
+            _describe_peer(transport),
+            secure=transport.get_extra_info("ssl_object") is not None,
+        )
         self._connection.common_name = transport.get_extra_info("common_name", "")
         if not server.admit(self):
             self._transport.abort()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pykvd.tls import Acceptor, Handshakes
 from pykvd.transport.connection import ServerConnection
 from pykvd.transport.deadlines import DeadlineWheel
-from pykvd.transport.dispatch import Dispatcher
+from pykvd.transport.dispatch import Dispatcher, is_grpc
 from pykvd.transport.driver import Http2Protocol
 from pykvd.transport.limits import Limits
 from pykvd.transport.statistics import Counters, Statistics
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pykvd.tls import TlsServer
-    from pykvd.transport.service import Http1, StreamHandler, UnaryHandler
+    from pykvd.transport.request import RequestHead
+    from pykvd.transport.service import Http, StreamHandler, UnaryHandler
 
 BACKLOG = 1024
 """Connections that wait in the kernel while the loop is busy."""
@@ -42,20 +43,20 @@ class Server:
         streams: Mapping[str, StreamHandler],
         limits: Limits | None = None,
         logger: logging.Logger | None = None,
-        http1: Http1 | None = None,
+        http: Http | None = None,
         timed: bool = False,
     ) -> None:
         """`unary` and `streams` map full paths to handlers.
 
-        `http1` takes the sockets of HTTP/1.1 clients. `timed` has `counters` tell how long calls
-        take.
+        `http` serves the clients of HTTP/1.1, and over TLS those of HTTP/2 that do not speak gRPC.
+        `timed` has `counters` tell how long calls take.
         """
         self.limits = limits or Limits()
         self.logger = logger or logging.getLogger("pykvd.transport")
         self.counters = Counters()
         self._dispatcher = Dispatcher(unary, streams, self.counters, timed=timed)
         self._deadlines = DeadlineWheel(self._arm_deadlines)
-        self._http1 = http1
+        self._http = http
         self._loop: asyncio.AbstractEventLoop
         self.time: Callable[[], float]
         self._listeners: list[asyncio.Server] = []
@@ -174,11 +175,13 @@ class Server:
 
     # For the drivers.
 
-    def make_connection(self, protocol: Http2Protocol, peer: str) -> ServerConnection:
+    def make_connection(
+        self, protocol: Http2Protocol, peer: str, *, secure: bool
+    ) -> ServerConnection:
         """The protocol state for a new socket."""
         return ServerConnection(
             limits=self.limits,
-            route=self._dispatcher.route,
+            route=self._route_secure if secure else self._dispatcher.route,
             deadlines=self._deadlines,
             counters=self.counters,
             wake=lambda: self.wake(protocol),
@@ -186,9 +189,16 @@ class Server:
             now=self.time(),
         )
 
+    def _route_secure(self, head: RequestHead) -> None:
+        """Over TLS clients agree on HTTP/2 before either side knows what they want."""
+        if self._http is None or is_grpc(head.content_type):
+            self._dispatcher.route(head)
+        else:
+            self._http.open_stream(head)
+
     def admit(self, protocol: Http2Protocol) -> bool:
         """Count a new connection in; False when there are too many or the server is stopping."""
-        elsewhere = self._http1.connections if self._http1 else 0
+        elsewhere = self._http.connections if self._http else 0
         if self._draining or len(self._protocols) + elsewhere >= self.limits.max_connections:
             self.counters.connections_refused += 1
             return False
@@ -208,10 +218,10 @@ class Server:
         self, transport: asyncio.Transport, data: bytes, connection: ServerConnection
     ) -> None:
         """The client does not speak HTTP/2: give the socket and its first bytes to HTTP/1.1."""
-        if self._http1 is None or self._draining:
+        if self._http is None or self._draining:
             transport.abort()
             return
-        successor = self._http1.make_protocol(connection.peer, connection.common_name)
+        successor = self._http.make_protocol(connection.peer, connection.common_name)
         transport.set_protocol(successor)
         successor.connection_made(transport)
         successor.data_received(data)

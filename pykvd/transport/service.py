@@ -9,9 +9,15 @@ that are easier to write as a coroutine).
 `Call` and `Stream` are Protocols, so a gateway or a test can bring its own.
 """
 
-import asyncio
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from pykvd.transport.request import RequestHead
 
 
 class Call(Protocol):
@@ -134,15 +140,18 @@ class StreamReceiver(Protocol):
         """`buffered` fell to `Limits.stream_low_water` after a time above `stream_high_water`."""
 
 
-class Http1(Protocol):
-    """Serves the sockets whose clients do not speak HTTP/2."""
+class Http(Protocol):
+    """Serves the clients that do not speak gRPC."""
 
     @property
     def connections(self) -> int:
         """Sockets that it has now; they count against `Limits.max_connections`."""
 
     def make_protocol(self, peer: str, common_name: str) -> asyncio.Protocol:
-        """The protocol of one socket; both arguments as in `Call`."""
+        """The protocol of a socket that does not speak HTTP/2; both arguments as in `Call`."""
+
+    def open_stream(self, head: RequestHead) -> None:
+        """Fill in `open` and `target` of a request on HTTP/2 that is no gRPC call."""
 
 
 UnaryHandler = Callable[[Call, bytes], bytes | None]

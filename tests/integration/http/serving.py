@@ -141,7 +141,7 @@ async def serving(
     """A listener on this loop that serves these paths; its address, and the server."""
     http = HttpServer(Application(routes), refusal, limits)
     listener = Listener(
-        unary={}, streams={}, limits=Limits(max_connections=max_connections), http1=http
+        unary={}, streams={}, limits=Limits(max_connections=max_connections), http=http
     )
     address = await listener.listen_tcp("127.0.0.1", 0)
     try:

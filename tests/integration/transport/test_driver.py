@@ -8,6 +8,7 @@ import pytest
 from hpack import Encoder
 
 from pykvd.transport import Call, Limits, Server, frame_message, frames
+from pykvd.transport.request import RequestHead
 from tests.integration.transport.service import (
     ECHO,
     NEVER,
@@ -150,9 +151,12 @@ class Parrots:
         assert not common_name
         return Parrot()
 
+    def open_stream(self, head: RequestHead) -> None:
+        raise NotImplementedError
+
 
 async def test_other_protocols_are_handed_over_with_their_first_bytes(clients: list[Raw]) -> None:
-    server = Server(unary={}, streams={}, http1=Parrots())
+    server = Server(unary={}, streams={}, http=Parrots())
     async with started(server) as target:
         raw = await Raw.connect(target, b"GE")
         clients.append(raw)
