@@ -16,15 +16,19 @@ from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
+import google_crc32c
 import lmdb
 from google.protobuf.message import DecodeError
 
 from pykvd.cluster.membership import Member
+from pykvd.mvcc.backend import DIGEST_KEY
+from pykvd.mvcc.digest import Digest
 from pykvd.mvcc.environment import Environment
 from pykvd.mvcc.record import FRESH, LEASED, MAIN_SHIFT, SUB_SHIFT, TOMBSTONE, parse, read_varint
 from pykvd.mvcc.store import COMPACT_KEY
 from pykvd.node.storage import APPLIED, APPLIED_KEY, CONF_STATE_KEY
 from pykvd.offline.findings import Finding, Severity
+from pykvd.pb.auth_pb2 import Role, User
 from pykvd.pb.kv_pb2 import KeyValue
 from pykvd.raft import ConfState
 from pykvd.raft.errors import MessageDecodeError
@@ -93,15 +97,18 @@ def _problems(environment: Environment, report: StoreReport) -> Iterator[str]:
     leases: set[int] = set()
     yield from _check_tables(environment, report, leases)
     chains = _Chains(report.compact_revision)
+    checksum = _Checksum(environment, report.compact_revision)
     record_id = 0
     for record_id, framed in environment.scan(0, (1 << 96) - 1):
         report.records += 1
         yield from chains.check(record_id, framed)
+        checksum.add(record_id, framed)
     report.keys = len(chains.live)
     report.revision = max(record_id >> MAIN_SHIFT, report.compact_revision, 1)
     for key, version in chains.live.items():
         if version.lease and version.lease not in leases:
             yield f"key {key!r} hangs on lease {version.lease:x}, which does not exist"
+    yield from checksum.check(record_id >> MAIN_SHIFT)
 
 
 def _check_meta(environment: Environment, report: StoreReport) -> Iterator[str]:
@@ -127,6 +134,10 @@ def _check_tables(environment: Environment, report: StoreReport, leases: set[int
         _LEASE.unpack(value)
         leases.add(_LEASE_KEY.unpack(key)[0])
 
+    def read_named(kind: type[User] | type[Role], key: bytes, value: bytes) -> None:
+        if kind.FromString(value).name != key:
+            raise ValueError("it holds another name than its key says")
+
     def read_member(key: bytes, value: bytes) -> None:
         if Member.decode(value).id != int.from_bytes(key, "big"):
             raise ValueError("it holds another member than its key says")
@@ -135,16 +146,48 @@ def _check_tables(environment: Environment, report: StoreReport, leases: set[int
         "lease": read_lease,
         "member": read_member,
         "alarm": lambda key, _: _ALARM.unpack(key),
+        "user": lambda key, value: read_named(User, key, value),
+        "role": lambda key, value: read_named(Role, key, value),
         "time": lambda key, value: (_TIME.unpack(key), _TIME.unpack(value)),
     }
     for table, read in readers.items():
         for key, value in environment.table(table):
             try:
                 read(key, value)
-            except (ValueError, KeyError, TypeError, struct.error) as error:
+            except (ValueError, KeyError, TypeError, struct.error, DecodeError) as error:
                 yield f"table {table}, key {key.hex()}: {error}"
     report.leases = len(leases)
     report.members = len(environment.table("member"))
+
+
+class _Checksum:
+    """The running checksum of the store, computed anew.
+
+    That can be done only as long as compaction has taken nothing of what the checksum is of.
+    """
+
+    def __init__(self, environment: Environment, compact_revision: int) -> None:
+        found = dict(environment.table("meta")).get(DIGEST_KEY)
+        self._recorded = Digest.decode(found) if found else Digest()
+        origin = self._recorded.origin
+        self._first = origin << MAIN_SHIFT if origin > compact_revision else None
+        self._crc = 0
+
+    def add(self, record_id: int, framed: bytes) -> None:
+        """Take in the next record."""
+        if self._first is not None and record_id >= self._first:
+            self._crc = google_crc32c.extend(self._crc, framed)
+
+    def check(self, newest: int) -> Iterator[str]:
+        """Compare; `newest` is the revision of the last record."""
+        recorded = self._recorded
+        if not recorded.origin or self._first is None:
+            return
+        if (newest, self._crc) != recorded.newest:
+            yield (
+                f"the checksum of revisions {recorded.origin} to {newest} is {self._crc:08x}, "
+                f"where {recorded.newest.crc:08x} up to {recorded.newest.revision} was written"
+            )
 
 
 class _Version(NamedTuple):

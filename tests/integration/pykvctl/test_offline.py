@@ -366,6 +366,20 @@ def test_what_is_wrong_with_the_store_is_told(data: Path, change: Change, text: 
     assert f"{data} is DAMAGED" in out
 
 
+def test_a_flipped_byte_of_a_value(data: Path) -> None:
+    """What no other check can see, the running checksum tells."""
+    file = store_of(data) / "data.mdb"
+    content = bytearray(file.read_bytes())
+    places = [match.start() for match in re.finditer(b"qux", content)]
+    assert places
+    for place in places:
+        content[place] ^= 1
+    file.write_bytes(content)
+    out, _, status = utl("verify", "--data-dir", data)
+    assert status == 1
+    assert "the checksum of revisions 2 to 7 is " in out
+
+
 @pytest.mark.parametrize("kept", [0, 5000, 20_000])
 def test_a_data_file_that_was_cut_short(data: Path, kept: int) -> None:
     file = store_of(data) / "data.mdb"
