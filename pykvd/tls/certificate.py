@@ -100,10 +100,13 @@ def _check_dates(connection: ssl.SSLObject, fields: Any) -> None:
 
 
 def _chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
-    """The chain that was verified, and if there is none, the one that was shown."""
+    """The chain that was verified; of a resumed session only the leaf is known."""
+    return _verified_chain(connection) or (connection.getpeercert(binary_form=True) or b"",)
+
+
+def _verified_chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
     if sys.version_info >= (3, 13):
-        return tuple(connection.get_verified_chain() or connection.get_unverified_chain())
+        return tuple(connection.get_verified_chain())
     # Before 3.13 only the object behind it tells.
     inner: Any = connection._sslobj  # type: ignore[attr-defined]
-    found = inner.get_verified_chain() or inner.get_unverified_chain() or ()
-    return tuple(each.public_bytes(_DER) for each in found)
+    return tuple(each.public_bytes(_DER) for each in inner.get_verified_chain() or ())

@@ -65,6 +65,8 @@ class TlsServer(_End):
         certificate = super().check(connection)
         if certificate is not None:
             self._check_allowed(certificate)
+        elif self.settings.verifies_clients:
+            raise TlsError("tls: client didn't provide a certificate")
         return certificate
 
     def names_to_look_up(

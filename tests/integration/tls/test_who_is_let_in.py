@@ -8,7 +8,10 @@ import ssl
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from tests.harness.certificates import Pair
 from tests.integration.tls.listening import (
     CLOSED,
     PREFACE,
@@ -22,6 +25,8 @@ from tests.integration.tls.listening import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.integration.tls.conftest import Papers
 
 UNTRUSTED = "tls: failed to verify certificate: x509: certificate signed by unknown authority"
@@ -78,19 +83,26 @@ async def test_revoked_certificates_are_refused_on_both_listeners(
         assert rejections(caplog) == [f"transport: certificate serial {revoked.serial:x} revoked"]
 
 
+@pytest.mark.parametrize("shown", [True, False])
 async def test_whom_a_revoked_authority_has_signed_is_refused(
-    papers: Papers, caplog: pytest.LogCaptureFixture
+    papers: Papers, caplog: pytest.LogCaptureFixture, tmp_path: Path, shown: bool
 ) -> None:
-    from cryptography import x509
-
-    chain = papers.clients["by a lesser authority"].cert.read_bytes()
-    authority = x509.load_pem_x509_certificates(chain)[1].serial_number
-    crl = papers.ca.revoke(authority, file="lesser.crl")
-    tls = settings(papers.server, trusted_ca_file=papers.ca.file, crl_file=crl)
+    """Also when the client leaves it out of its chain, because the server knows it anyway."""
+    pair = papers.clients["by a lesser authority"]
+    leaf, lesser = x509.load_pem_x509_certificates(pair.cert.read_bytes())
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(papers.ca.file.read_bytes())
+    if not shown:
+        trusted.write_bytes(papers.ca.file.read_bytes() + lesser.public_bytes(Encoding.PEM))
+        cert = tmp_path / "leaf.crt"
+        cert.write_bytes(leaf.public_bytes(Encoding.PEM))
+        pair = Pair(cert, pair.key, pair.serial)
+    crl = papers.ca.revoke(lesser.serial_number, file="lesser.crl")
+    tls = settings(papers.server, trusted_ca_file=trusted, crl_file=crl)
     async with serving(tls) as port:
-        context = client_context(papers.ca.file, papers.clients["by a lesser authority"])
-        assert await visited(port, context) == CLOSED
-        assert rejections(caplog) == [f"transport: certificate serial {authority:x} revoked"]
+        assert await visited(port, client_context(papers.ca.file, pair)) == CLOSED
+        text = f"transport: certificate serial {lesser.serial_number:x} revoked"
+        assert rejections(caplog) == [text]
 
 
 async def test_the_revocation_list_is_read_for_every_handshake(papers: Papers) -> None:
