@@ -142,7 +142,7 @@ class Client:
                 f"trying to send message larger than max ({len(data)} vs. {self._send_limit})",
             )
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        failures = 0
+        failures = _Failures()
         while True:
             call: Callable[..., Resp] = self._channel().unary_unary(
                 method.path, response_deserializer=method.response.FromString
@@ -150,14 +150,16 @@ class Client:
             left = None if deadline is None else deadline - time.monotonic()
             try:
                 if left is not None and left <= 0:
-                    raise RequestError("DeadlineExceeded", "context deadline exceeded")
+                    raise failures.out_of_time()
                 return call(data, timeout=left, metadata=self._metadata())
             except grpc.RpcError as error:
                 failure = self._failure(error)
+                if failure.code == "DeadlineExceeded" and failures.last:
+                    raise failures.out_of_time() from None
                 if not self._may_retry(method, error, failure):
                     raise failure from None
-                failures += 1
-                self._next(failures, deadline, failure)
+                failures.add(failure)
+                self._next(failures, deadline)
 
     def _may_retry(
         self, method: Method[Req, Resp], error: grpc.RpcError, failure: RequestError
@@ -166,15 +168,13 @@ class Client:
             return False
         return method.repeatable or never_sent(error)
 
-    def _next(self, failures: int, deadline: float | None, failure: RequestError) -> None:
+    def _next(self, failures: "_Failures", deadline: float | None) -> None:
         """Turn to the next endpoint, with a pause after each round; raises once time is over."""
         self._current = (self._current + 1) % len(self.endpoints)
-        pause = RETRY_PAUSE_S if failures % len(self.endpoints) == 0 else 0.0
+        pause = RETRY_PAUSE_S if failures.count % len(self.endpoints) == 0 else 0.0
         if deadline is not None and time.monotonic() + pause >= deadline:
             time.sleep(max(0.0, deadline - time.monotonic()))
-            raise RequestError(
-                "DeadlineExceeded", f"latest balancer error: {failure.details}"
-            ) from None
+            raise failures.out_of_time() from None
         time.sleep(pause)
 
     def stream(
@@ -204,7 +204,7 @@ class Client:
     ) -> Iterator[Resp]:
         """The answers of a server stream, once an endpoint can be reached; raises RequestError."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        failures = 0
+        failures = _Failures()
         while True:
             call: Callable[..., Iterator[Resp]] = self._channel().unary_stream(
                 method.path,
@@ -219,8 +219,8 @@ class Client:
                 failure = self._failure(error)
                 if not never_sent(error):
                     raise failure from None
-                failures += 1
-                self._next(failures, deadline, failure)
+                failures.add(failure)
+                self._next(failures, deadline)
 
     def turn(self) -> None:
         """Use the next endpoint for what follows."""
@@ -244,3 +244,21 @@ class Client:
 
     def _failure(self, error: grpc.RpcError) -> RequestError:
         return describe(error, self.endpoints[self._current])
+
+
+class _Failures:
+    """The failed attempts of a call."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last: RequestError | None = None
+
+    def add(self, failure: RequestError) -> None:
+        """One more."""
+        self.count += 1
+        self.last = failure
+
+    def out_of_time(self) -> RequestError:
+        """The time of the call is over; the last failure tells what it was spent on."""
+        text = f"latest balancer error: {self.last.details}" if self.last else ""
+        return RequestError("DeadlineExceeded", text or "context deadline exceeded")

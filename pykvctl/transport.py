@@ -75,10 +75,10 @@ def _read(path: str) -> bytes | None:
 
 
 def uses_tls(endpoint: Endpoint, flags: GlobalFlags, files: TlsFiles) -> bool:
-    """The scheme decides; where it does not, TLS files or `--insecure-transport=false` do."""
+    """The scheme decides; where it does not, any flag that makes sense with TLS only does."""
     if endpoint.tls is not None:
         return endpoint.tls
-    return files.given or not flags.insecure_transport
+    return files.given or flags.insecure_skip_tls_verify or not flags.insecure_transport
 
 
 def open_channel(endpoint: Endpoint, flags: GlobalFlags, files: TlsFiles) -> grpc.Channel:
