@@ -194,16 +194,20 @@ class BackgroundCluster:
         if self._remove:
             self._remove()
 
-    def leader(self, timeout: float = LEADER_TIMEOUT) -> ClusterMember:
+    def leader(
+        self, *, other_than: ClusterMember | None = None, timeout: float = LEADER_TIMEOUT
+    ) -> ClusterMember:
         """The member that a majority of all members follows, as soon as there is one.
 
-        Raises TimeoutError.
+        After a partition the old leader is still followed for a moment: `other_than` waits for the
+        next. Raises TimeoutError.
         """
         deadline = time.monotonic() + timeout
         while True:
             followed = [member.leader_id for member in self.members]
             for member in self.members:
-                if 2 * followed.count(member.id) > len(self) and member.leader_id == member.id:
+                follows = 2 * followed.count(member.id) > len(self)
+                if follows and member.leader_id == member.id and member is not other_than:
                     return member
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no majority follows a leader after {timeout:g} s")

@@ -36,12 +36,6 @@ def refused(member: ClusterMember, seconds: float = 0.1) -> Code:
     return Code(caught.value.code)
 
 
-def other_leader(cluster: pykvd.BackgroundCluster, than: ClusterMember) -> ClusterMember:
-    """The leader, as soon as it is another one."""
-    wait_until(lambda: cluster.leader() is not than, "another leader", TIMEOUT_S)
-    return cluster.leader()
-
-
 def test_members_agree_and_nothing_is_left() -> None:
     with pykvd.serve_cluster(1):
         pass  # what a process opens once, for good
@@ -66,7 +60,7 @@ def test_a_killed_leader_is_replaced_and_comes_back() -> None:
         write(old, value=b"before")
         endpoint = old.endpoint
         old.kill()
-        new = other_leader(cluster, old)
+        new = cluster.leader(other_than=old)
         write(new, value=b"after")
         assert read(new) == b"after"
         old.start()
@@ -80,7 +74,7 @@ def test_a_paused_leader_is_replaced_and_follows() -> None:
         old.pause()
         assert old.paused
         assert refused(old) == Code.DEADLINE_EXCEEDED
-        new = other_leader(cluster, old)
+        new = cluster.leader(other_than=old)
         write(new, value=b"after")
         old.resume()
         assert read(old) == b"after"
@@ -91,7 +85,7 @@ def test_a_minority_cannot_write_and_catches_up() -> None:
         old = cluster.leader()
         majority = [member for member in cluster if member is not old]
         cluster.partition([old], majority)
-        new = other_leader(cluster, old)
+        new = cluster.leader(other_than=old)
         write(new, value=b"of the majority")
         assert refused(old) in {Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE}
         assert read(old, serializable=True) == b""
