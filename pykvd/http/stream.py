@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from pykvd.transport.request import RequestHead
 
 _MAX_BLOCK_BYTES: Final = 16_384
+#: Bodies above the limit are read up to this many times of it.
+_PATIENCE: Final = 16
 _BODILESS: Final = frozenset({204, 304})
 
 
 class HttpStream(Http2Stream):
     """One request and its answer; `head.target` is the HttpServer."""
 
-    __slots__ = ("_body", "_exchange", "_request", "_server", "congested")
+    __slots__ = ("_body", "_exchange", "_received", "_request", "_server", "congested")
 
     def __init__(
         self, connection: ServerConnection, stream_id: int, head: RequestHead, timeout: str | None
@@ -37,6 +39,7 @@ class HttpStream(Http2Stream):
         self._server: HttpServer = head.target
         self._request = _make_head(head, timeout)
         self._body = bytearray()
+        self._received = 0
         self._exchange: Exchange | None = None
 
     # For the exchange.
@@ -115,21 +118,29 @@ class HttpStream(Http2Stream):
     # Called by the connection.
 
     def data_received(self, buffer: bytes, start: int, stop: int, ended: bool) -> None:
-        """Gather the body; serve the request when it is complete."""
+        """Gather the body; serve the request when it is complete.
+
+        Too large a body is read to its end, within reason, before it is refused: clients that still
+        send take the early end of a stream for a failure of the connection.
+        """
         if self._exchange is not None:
             return
+        size = stop - start
         connection = self.connection
-        self._body += memoryview(buffer)[start:stop]
-        connection.buffered_request_bytes += stop - start
-        if (
-            len(self._body) > self._server.limits.max_body_bytes
-            or connection.buffered_request_bytes > connection.limits.max_buffered_request_bytes
-        ):
-            exchange = self._make_exchange(b"")
-            text = "request body is too large"
-            exchange.respond(self._server.refusal(413, text, self._request))
-        elif ended:
-            self._server.serve(self._make_exchange(bytes(self._body)))
+        held = connection.buffered_request_bytes + size
+        self._received += size
+        limit = self._server.limits.max_body_bytes
+        if self._received <= limit and held <= connection.limits.max_buffered_request_bytes:
+            self._body += memoryview(buffer)[start:stop]
+            connection.buffered_request_bytes = held
+            if ended:
+                self._server.serve(self._make_exchange(bytes(self._body)))
+            return
+        self._let_go_of_body()
+        self._received = max(self._received, limit + 1)
+        if ended or self._received > _PATIENCE * limit:
+            refusal = self._server.refusal(413, "request body is too large", self._request)
+            self._make_exchange(b"").respond(refusal)
 
     def _make_exchange(self, body: bytes) -> Exchange:
         self._let_go_of_body()

@@ -62,7 +62,7 @@ def test_a_call_can_be_made_from_what_is_told(
     pool = DescriptorPool(database)
     method = pool.FindServiceByName("etcdserverpb.KV").FindMethodByName("Put")
     request = GetMessageClass(method.input_type)(key=b"reflected", prev_kv=True)
-    call = channel.unary_unary("/etcdserverpb.KV/Put")
+    call: Any = channel.unary_unary("/etcdserverpb.KV/Put")
     answer: Any = GetMessageClass(method.output_type).FromString(
         call(request.SerializeToString(), timeout=20)
     )
