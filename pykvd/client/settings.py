@@ -54,6 +54,12 @@ def make_engine(
     )
 
 
+def check_tls(tls: TLS | None) -> None:
+    """Read the files, so that what is wrong with them shows at once; raises ValueError."""
+    if tls is not None:
+        _ = tls.context
+
+
 def locate(text: str, tls: TLS | None) -> tuple[Endpoint, TLS | None]:
     """Where an endpoint is, and the TLS settings for it: its scheme decides, else `tls` does."""
     endpoint = Endpoint.parse(text)

@@ -74,6 +74,7 @@ class AsyncClient:
 
         """
         names = [settings.IN_PROCESS] if transport else settings.parse_endpoints(endpoints)
+        settings.check_tls(tls)
         self._engine = settings.make_engine(
             names,
             user=user,

@@ -51,7 +51,8 @@ class LeaseTask:
             while (seconds := self._keeper.wait_seconds()) is not None:
                 self._changed.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), seconds)
+                    async with asyncio.timeout(seconds):
+                        await self._changed.wait()
                 with contextlib.suppress(ClientClosed):
                     await self._runner.run(self._keeper.renew_due())
         finally:

@@ -69,6 +69,7 @@ class Client:
 
         """
         names = [settings.IN_PROCESS] if transport else settings.parse_endpoints(endpoints)
+        settings.check_tls(tls)
         self._engine = settings.make_engine(
             names,
             user=user,

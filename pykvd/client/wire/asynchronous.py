@@ -30,6 +30,8 @@ class AsyncioTransport:
         self._endpoint = endpoint
         self._tls = tls
         self._connection: Connection | None = None
+        self._connections: set[Connection] = set()
+        """All that are open: also those that take no more calls but may still answer some."""
         self._dialling: asyncio.Future[Connection] | None = None
         self._closed = False
 
@@ -65,19 +67,19 @@ class AsyncioTransport:
         self._closed = True
         if self._dialling is not None:
             self._dialling.cancel()
-        if self._connection is not None:
-            self._connection.close(CLOSED)
-            await asyncio.wait([self._connection.gone])
+        for connection in list(self._connections):
+            connection.close(CLOSED)
+            await asyncio.wait([connection.gone])
 
     async def _dial(self, deadline: float) -> Connection:
         """A new connection, made once for all that wait for it; raises CallError."""
         if self._closed:
             raise CallError(Code.CANCELLED, CLOSED, sent=False)
         if self._dialling is None or self._dialling.done():
-            self._dialling = asyncio.ensure_future(dial(self._endpoint, self._tls))
+            self._dialling = asyncio.ensure_future(self._connect())
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                self._connection = await asyncio.shield(self._dialling)
+                connection = await asyncio.shield(self._dialling)
         except OSError as error:  # also TimeoutError and ssl.SSLError
             text = f"cannot connect to {self._endpoint.text}: {error or type(error).__name__}"
             raise CallError(Code.UNAVAILABLE, text, sent=False) from None
@@ -85,7 +87,14 @@ class AsyncioTransport:
             if self._closed:
                 raise CallError(Code.CANCELLED, CLOSED, sent=False) from None
             raise
-        return self._connection
+        self._connection = connection
+        return connection
+
+    async def _connect(self) -> Connection:
+        connection = await dial(self._endpoint, self._tls)
+        self._connections.add(connection)
+        connection.gone.add_done_callback(lambda _: self._connections.discard(connection))
+        return connection
 
 
 class AsyncioStream:

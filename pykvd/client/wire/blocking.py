@@ -42,6 +42,8 @@ class BlockingTransport:
         self._endpoint = endpoint
         self._tls = tls
         self._connection: Connection | None = None
+        self._draining: list[Connection] = []
+        """Takes no more calls, but may still answer some."""
         self._dialling = threading.Lock()
         self._closed = False
 
@@ -69,8 +71,9 @@ class BlockingTransport:
     def close(self) -> None:
         """End all calls and close the socket."""
         self._closed = True
-        if self._connection is not None:
-            self._connection.close(CLOSED)
+        for connection in (self._connection, *self._draining):
+            if connection is not None:
+                connection.close(CLOSED)
 
     def _start(
         self, path: str, deadline: float, metadata: Metadata, request: bytes | None
@@ -91,12 +94,14 @@ class BlockingTransport:
         try:
             if self._closed:
                 raise CallError(Code.CANCELLED, CLOSED, sent=False)
-            if self._connection is None or not self._connection.usable:
+            connection = self._connection
+            if connection is None or not connection.usable:
+                self._draining = [one for one in (connection, *self._draining) if one and one.open]
                 self._connection = None
-                self._connection = dial(self._endpoint, self._tls, deadline)
+                connection = self._connection = dial(self._endpoint, self._tls, deadline)
             if self._closed:  # meanwhile
-                self._connection.close(CLOSED)
-            return self._connection
+                connection.close(CLOSED)
+            return connection
         except (OSError, ssl.CertificateError) as error:
             text = f"cannot connect to {self._endpoint.text}: {error or type(error).__name__}"
             raise CallError(Code.UNAVAILABLE, text, sent=False) from None
@@ -181,6 +186,11 @@ class Connection:
     def usable(self) -> bool:
         """Whether calls can be started."""
         return not self._core.lost
+
+    @property
+    def open(self) -> bool:
+        """Whether there are sockets."""
+        return not self._core.closed
 
     def start(
         self, path: str, deadline: float, metadata: Metadata, request: bytes | None

@@ -34,13 +34,19 @@ class TLS:
 
     @cached_property
     def context(self) -> ssl.SSLContext:
-        """The context for connections; raises OSError (ssl.SSLError) for files that do not do."""
-        context = ssl.create_default_context(cafile=self.ca)
+        """The context for connections; raises ValueError for files that do not do."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+        except OSError as error:
+            raise ValueError(f"tls: ca {self.ca}: {error}") from None
         if not self.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if self.cert is not None and self.key is not None:
-            context.load_cert_chain(self.cert, self.key)
+            try:
+                context.load_cert_chain(self.cert, self.key)
+            except OSError as error:
+                raise ValueError(f"tls: cert {self.cert}, key {self.key}: {error}") from None
         context.set_alpn_protocols([ALPN])
         return context
 
