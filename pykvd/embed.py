@@ -13,6 +13,7 @@ from pykvd.auth.tokens import Tokens
 from pykvd.bootstrap import found, wal_directory
 from pykvd.config import Config, ConfigError
 from pykvd.config.urls import URL
+from pykvd.descriptors import connections
 from pykvd.embedded.door import Door
 from pykvd.embedded.place import PathLike, Place
 from pykvd.endpoints import Endpoints
@@ -20,7 +21,7 @@ from pykvd.logs import get_logger
 from pykvd.node.disaster import expel_others
 from pykvd.node.node import GRPC_OVERHEAD_BYTES, Node, NodeConfig
 from pykvd.node.storage import Storage, open_storage
-from pykvd.peer import PeerNetwork
+from pykvd.peer import PeerLimits, PeerNetwork
 from pykvd.tls import TlsServer
 from pykvd.tls.configured import MemberTls, member_tls
 from pykvd.transport import Limits
@@ -161,6 +162,7 @@ class Server:
                 cluster_id=identity.cluster_id,
                 handler=node,
                 scratch=storage.scratch / "incoming",
+                limits=PeerLimits(max_connections=connections().peers),
                 tls=self._tls.dialler,
             ),
             on_failure=self._failed,
@@ -206,6 +208,7 @@ class Server:
     def _make_listener(self, services: Services, endpoints: Endpoints) -> Listener:
         config = self.config
         limits = Limits(
+            max_connections=connections().clients,
             max_message_bytes=config.max_request_bytes + GRPC_OVERHEAD_BYTES,
             max_concurrent_streams=config.max_concurrent_streams,
             keepalive_min_time=config.grpc_keepalive_min_time,

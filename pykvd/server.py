@@ -10,6 +10,7 @@ import uvloop
 
 from pykvd.bootstrap import BootstrapError
 from pykvd.config import Config, ConfigError
+from pykvd.descriptors import raise_limit
 from pykvd.embed import RemovedError, Server
 from pykvd.errors import RpcError
 from pykvd.logs import get_logger
@@ -30,6 +31,7 @@ _log = get_logger()
 
 def run(config: Config, on_hangup: Callable[[], None] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. `on_hangup` is called at SIGHUP."""
+    raise_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.set_threshold(*GC_THRESHOLDS)
     _log.info("starting pykvd", version=VERSION, api_version=API_VERSION)

@@ -28,6 +28,8 @@ class PeerLimits:
     max_header_list_bytes: int = 16 << 10
     """Decoded headers of one response."""
 
+    max_connections: int = 1024
+    """Open connections of the peer listener; members need two or three each."""
     connect_timeout: float = 2.0
     """From dialling to the answer to the first stream."""
     keepalive_interval: float = 2.0
@@ -57,6 +59,7 @@ class PeerLimits:
     def listener(self) -> transport.Limits:
         """The limits of the peer listener that go with these."""
         return transport.Limits(
+            max_connections=self.max_connections,
             max_message_bytes=self.max_message_bytes,
             max_buffered_request_bytes=self.max_message_bytes + self.connection_window_bytes,
             stream_window_bytes=self.stream_window_bytes,
