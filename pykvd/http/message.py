@@ -18,10 +18,11 @@ Headers = tuple[tuple[str, str], ...]
 class Head:
     """Request line and headers. Shared by all requests that have the same, so never changed.
 
+    Without the `Content-Length`, in which such requests may differ.
+
     version: "1.0", "1.1" or "2".
     path: percent-decoded, without the query; `*` for `OPTIONS *`.
     headers: by lower-case name; repeated fields are joined with commas (RFC 9110 5.2).
-    content_length: bytes of the body, or None when the head does not tell.
     """
 
     method: str
@@ -30,7 +31,6 @@ class Head:
     query: str
     headers: Mapping[str, str]
     version: str
-    content_length: int | None
 
     @cached_property
     def parameters(self) -> Mapping[str, list[str]]:

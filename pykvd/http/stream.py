@@ -177,4 +177,4 @@ def _make_head(head: RequestHead, timeout: str | None) -> Head:
     if timeout is not None:
         headers["grpc-timeout"] = timeout
     path, query = decode_path(head.path)
-    return Head(head.method, head.path, path, query, headers, "2", None)
+    return Head(head.method, head.path, path, query, headers, "2")

@@ -42,6 +42,7 @@ def by_h11(data: bytes) -> list[Parsed]:
             body += event.data
         assert isinstance(event, h11.EndOfMessage)
         headers = {name.decode(): value.decode() for name, value in head.headers}
+        headers.pop("content-length", None)
         found.append((head.method.decode(), head.target.decode(), headers, body))
         data = bytes(connection.trailing_data[0])
     return found
@@ -80,6 +81,29 @@ def test_a_head_that_was_seen_before_is_read_alike() -> None:
     first, second = parse(request, request.replace(b"abc", b"xyz"))
     assert first[0] is second[0]
     assert (first[1], second[1]) == (b"abc", b"xyz")
+
+
+def test_the_length_of_a_known_head_may_differ() -> None:
+    request = b"POST /length HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
+    sent = [b"", b"abc", b"x" * 1234]
+    found = parse(*[request % len(body) + body for body in sent])
+    assert [body for _, body in found] == sent
+    assert found[0][0] is found[1][0] is found[2][0]
+
+
+@pytest.mark.parametrize("length", [b"", b"+3", b"3 3", b"0x3", b"-3", b"3\r\nContent-Length: 4"])
+def test_a_length_that_is_none_is_refused_although_the_head_is_known(length: bytes) -> None:
+    request = b"POST /odd HTTP/1.1\r\nHost: h\r\nContent-Length: %b\r\n\r\nabc"
+    assert parse(request % b"3")
+    with pytest.raises(BadRequestError):
+        parse(request % length)
+
+
+def test_a_second_length_in_an_unusual_spelling_is_seen() -> None:
+    head = b"POST /two HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\nCONTENT-LENGTH: 3\r\n\r\nabc"
+    assert parse(head % 3)
+    with pytest.raises(BadRequestError):
+        parse(head % 2)
 
 
 def test_the_tail_of_one_head_is_never_taken_for_another_head() -> None:
