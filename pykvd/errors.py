@@ -57,6 +57,10 @@ class Failure(Enum):
         "wrong downgrade target version format",
     )
     INVALID_DOWNGRADE_VERSION = Code.INVALID_ARGUMENT, "invalid downgrade target version"
+    DOWNGRADE_IN_PROGRESS = (
+        Code.FAILED_PRECONDITION,
+        "cluster has a downgrade job in progress",
+    )
     TRANSFER_TIMEOUT = Code.UNKNOWN, "request timed out, leader transfer took too long"
     UNKNOWN_METHOD = Code.UNKNOWN, "unknown method"
     ROOT_USER_MISSING = Code.FAILED_PRECONDITION, "root user does not exist"

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from pykvd.api.access import Access
 from pykvd.api.decode import decode
 from pykvd.api.tasks import CallTasks
-from pykvd.errors import Code, Failure, RpcError
+from pykvd.errors import Failure
 from pykvd.logs import get_logger
 from pykvd.node.commands import Command
 from pykvd.node.node import Node
@@ -81,9 +81,13 @@ class MaintenanceService:
             isLearner=node.is_learner,
             storageVersion=STORAGE_VERSION,
             dbSizeQuota=max(0, self._quota.limit),
-            downgradeInfo=rpc.DowngradeInfo(),
+            downgradeInfo=self._downgrade_info(),
         )
         return self._header() + response.SerializeToString()
+
+    def _downgrade_info(self) -> rpc.DowngradeInfo:
+        target = self._node.applier.downgrade_target
+        return rpc.DowngradeInfo(enabled=bool(target), targetVersion=target)
 
     def _errors(self) -> list[str]:
         errors = [] if self._node.leader else [Failure.NO_LEADER.text]
@@ -163,26 +167,42 @@ class MaintenanceService:
 
         self._tasks.run(call, work())
 
-    def downgrade(self, call: Call, payload: bytes) -> bytes:
-        """Check a version to downgrade to; there is none below ours that could take over."""
+    def downgrade(self, call: Call, payload: bytes) -> bytes | None:
+        """Check a version to downgrade to, announce it to all members, or call that off.
+
+        The API's version does not change with it, nor does the store: there is no older format
+        that members would have to write.
+        """
         request = decode(rpc.DowngradeRequest, payload)
-        self._access.require_admin(call, "downgrade")
+        caller = self._access.require_admin(call, "downgrade")
+        version = self._downgrade_version(request)
+        body = rpc.DowngradeResponse(version=version).SerializeToString()
+        if request.action == rpc.DowngradeRequest.VALIDATE:
+            return self._header() + body
+
+        async def work() -> None:
+            command = rpc.DowngradeRequest(action=request.action, version=f"{version}.0")
+            header = await self._node.execute(Command.DOWNGRADE, command, caller)
+            call.reply(header + body)
+
+        self._tasks.run(call, work())
+        return None
+
+    def _downgrade_version(self, request: rpc.DowngradeRequest) -> str:
+        """The version that the response names; raises for one that cannot be gone to."""
         major, minor = (int(part) for part in API_VERSION.split(".")[:2])
-        match request.action:
-            case rpc.DowngradeRequest.VALIDATE | rpc.DowngradeRequest.ENABLE:
-                found = _VERSION.fullmatch(request.version)
-                if not found:
-                    raise Failure.BAD_DOWNGRADE_VERSION_FORMAT.error()
-                if (int(found[1]), int(found[2])) != (major, minor - 1):
-                    raise Failure.INVALID_DOWNGRADE_VERSION.error()
-                if request.action == rpc.DowngradeRequest.ENABLE:
-                    raise RpcError(Code.UNIMPLEMENTED, "pykvd: downgrade is not supported")
-                version = f"{major}.{minor - 1}"
-            case rpc.DowngradeRequest.CANCEL:
-                version = f"{major}.{minor}"
-            case _:
-                raise Failure.UNKNOWN_METHOD.error()
-        return self._header() + rpc.DowngradeResponse(version=version).SerializeToString()
+        if request.action == rpc.DowngradeRequest.CANCEL:
+            return f"{major}.{minor}"
+        if request.action not in (rpc.DowngradeRequest.VALIDATE, rpc.DowngradeRequest.ENABLE):
+            raise Failure.UNKNOWN_METHOD.error()
+        found = _VERSION.fullmatch(request.version)
+        if not found:
+            raise Failure.BAD_DOWNGRADE_VERSION_FORMAT.error()
+        if (int(found[1]), int(found[2])) != (major, minor - 1):
+            raise Failure.INVALID_DOWNGRADE_VERSION.error()
+        if self._node.applier.downgrade_target:
+            raise Failure.DOWNGRADE_IN_PROGRESS.error()
+        return f"{major}.{minor - 1}"
 
     def _header(self) -> bytes:
         return self._node.header(self._node.store.revision)

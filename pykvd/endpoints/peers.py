@@ -32,7 +32,8 @@ def peer_routes(node: Node) -> dict[str, Handler]:
             await node.read_barrier()
         except RpcError as error:
             return text_response(500, error.message + "\n")
-        return Response(200, (("Content-Type", TEXT), *cluster), b"false")
+        body = b"true" if node.applier.downgrade_target else b"false"
+        return Response(200, (("Content-Type", TEXT), *cluster), body)
 
     return {"/members": get_only(members), "/downgrade/enabled": async_handler(downgrade)}
 

@@ -34,6 +34,7 @@ Handler = Callable[..., bytes]
 _LEASE = Struct(">qq")
 _ID = Struct(">q")
 _ALARM = Struct(">Qi")
+_DOWNGRADE_KEY = b"downgrade"
 
 
 class Applier:
@@ -69,6 +70,8 @@ class Applier:
         self._min_lease_ttl = min_lease_ttl
         self._writer = Writer(store, self.lessor)
         self._alarmed = self._space_exceeded = self._corrupt = False
+        #: The version of the downgrade that was announced, or nothing.
+        self.downgrade_target = ""
         self._handlers: dict[Command, Callable[..., bytes]] = {
             Command.PUT: self._put,
             Command.DELETE_RANGE: self._delete_range,
@@ -79,6 +82,7 @@ class Applier:
             Command.LEASE_CHECKPOINT: self._lease_checkpoint,
             Command.ALARM: self._alarm,
             Command.PUBLISH: self._publish,
+            Command.DOWNGRADE: self._downgrade,
         }
         self._run_auth: dict[Command, Handler] = {
             command: partial(self.auth_commands.apply, command)
@@ -107,6 +111,7 @@ class Applier:
         for key, _ in backend.table("alarm"):
             self.alarms.add(_ALARM.unpack(key))
         self._alarms_changed()
+        self.downgrade_target = dict(backend.table("meta")).get(_DOWNGRADE_KEY, b"").decode()
         self.auth.load(backend.table)
         self.timeline.load(backend.table(TABLE))
         for _, value in backend.table("member"):
@@ -263,6 +268,15 @@ class Applier:
         self._space_exceeded = rpc.NOSPACE in kinds
         self._corrupt = rpc.CORRUPT in kinds
         self._alarmed = self._space_exceeded or self._corrupt
+
+    def _downgrade(self, request: rpc.DowngradeRequest) -> bytes:
+        """Announce a downgrade to a version, or call it off."""
+        wanted = request.version if request.action == rpc.DowngradeRequest.ENABLE else ""
+        if wanted and self.downgrade_target:
+            raise Failure.DOWNGRADE_IN_PROGRESS.error()
+        self.downgrade_target = wanted
+        self.store.backend.set("meta", _DOWNGRADE_KEY, wanted.encode() or None)
+        return self.header(self.store.revision)
 
     def _publish(self, request: rpc.Member) -> bytes:
         member = self.membership.members.get(request.ID)

@@ -50,6 +50,7 @@ class Command(IntEnum):
     ROLE_DELETE = 19
     ROLE_GRANT_PERMISSION = 20
     ROLE_REVOKE_PERMISSION = 21
+    DOWNGRADE = 22
 
 
 #: Added to the kind of a command that carries who asks for it.
@@ -78,6 +79,7 @@ REQUEST_TYPES: dict[Command, type[Message]] = {
     Command.ROLE_DELETE: rpc.AuthRoleDeleteRequest,
     Command.ROLE_GRANT_PERMISSION: rpc.AuthRoleGrantPermissionRequest,
     Command.ROLE_REVOKE_PERMISSION: rpc.AuthRoleRevokePermissionRequest,
+    Command.DOWNGRADE: rpc.DowngradeRequest,
 }
 
 

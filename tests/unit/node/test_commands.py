@@ -83,6 +83,7 @@ def test_the_numbers_are_the_logs_format() -> None:
         "ROLE_DELETE": 19,
         "ROLE_GRANT_PERMISSION": 20,
         "ROLE_REVOKE_PERMISSION": 21,
+        "DOWNGRADE": 22,
     }
     data = encode_batch(BatchId(1, 2), 3, [(Command.PUT, b"\n\x01k")])
     assert data.hex() == "01" + "00" * 7 + "02" + "00" * 7 + "03" + "00" * 7 + "01030000000a016b"
