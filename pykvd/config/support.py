@@ -30,7 +30,6 @@ NO_EFFECT = frozenset(
         "max-wals",
         "backend-bbolt-freelist-type",
         "memory-mlock",
-        "feature-gates",
         "initial-election-tick-advance",
         "raft-read-timeout",
         "raft-write-timeout",
