@@ -42,12 +42,14 @@ class Method:
     """A gRPC method of one server, as request header fields in the order grpc-go sends them.
 
     With `deadline`, every call carries a `grpc-timeout` of just under five seconds that the
-    dynamic table does not hold any more or never held.
+    dynamic table does not hold any more or never held. `token` is that of a user, with auth on.
     """
 
     __slots__ = ("fields", "timeouts")
 
-    def __init__(self, path: str, authority: str, *, deadline: bool = False) -> None:
+    def __init__(
+        self, path: str, authority: str, *, deadline: bool = False, token: str = ""
+    ) -> None:
         self.fields: Fields = (
             (b":method", b"POST"),
             (b":scheme", b"http"),
@@ -56,6 +58,7 @@ class Method:
             (b"content-type", b"application/grpc"),
             (b"user-agent", b"pykvd-benchmark"),
             (b"te", b"trailers"),
+            *([(b"token", token.encode())] if token else ()),
         )
         self.timeouts: Iterator[Field] | None = cycle(_TIMEOUTS) if deadline else None
 

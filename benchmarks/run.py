@@ -124,6 +124,8 @@ class Benchmark:
             server.check()
             port, *followers = server.ports()
             settle(port)
+            if workload.prepare:
+                uvloop.run(workload.prepare(port))
             if workload.tls and isinstance(server, Server):
                 port = server.tls_port
             figures = generator.measure(workload, port, self._duration, followers)

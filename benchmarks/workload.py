@@ -1,6 +1,6 @@
 """What a workload is, which row of the table it fills, and what the row must show."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 
 from benchmarks.closed_loop import Outcome, Share
@@ -42,6 +42,7 @@ class Workload:
 
     Each process awaits `run` with its share. `needs_keys` asks for the keys of
     `benchmarks.workloads.dataset` to be there first. With `tls` the share's port is that for TLS.
+    `prepare` is awaited with the server's port before, and what it does stays done.
     """
 
     row: Row
@@ -49,6 +50,7 @@ class Workload:
     single_process: bool = False
     needs_keys: bool = False
     tls: bool = False
+    prepare: Callable[[int], Coroutine[None, None, None]] | None = None
 
     def figures(self, outcome: Outcome, seconds: float) -> Figures:
         """The row's figures for what all processes counted in `seconds`."""

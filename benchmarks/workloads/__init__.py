@@ -4,6 +4,7 @@
 """
 
 from benchmarks.workload import Workload
+from benchmarks.workloads.auth import AUTH_WORKLOADS
 from benchmarks.workloads.cluster import CLUSTER_WORKLOADS
 from benchmarks.workloads.gateway import GATEWAY_WORKLOADS
 from benchmarks.workloads.lease import LEASE_WORKLOADS
@@ -14,7 +15,8 @@ from benchmarks.workloads.tls import TLS_WORKLOADS
 from benchmarks.workloads.txn import TXN_WORKLOADS
 from benchmarks.workloads.watch import WATCH_WORKLOADS
 
-# Writes come first, on a small store; leases last, because those granted stay.
+# Writes come first, on a small store; leases late, because those granted stay; auth
+# last, because it stays on.
 WORKLOADS: tuple[Workload, ...] = (
     *PUT_WORKLOADS,
     *GATEWAY_WORKLOADS,
@@ -24,6 +26,7 @@ WORKLOADS: tuple[Workload, ...] = (
     *RANGE_WORKLOADS,
     *MIXED_WORKLOADS,
     *LEASE_WORKLOADS,
+    *AUTH_WORKLOADS,
 )
 
 BY_NAME = {workload.row.name: workload for workload in (*WORKLOADS, *CLUSTER_WORKLOADS)}
