@@ -49,6 +49,8 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
         "server only": ca.issue("wrong-usage", common_name="alice", usages=(SERVER,)),
         "revoked": ca.issue("revoked", common_name="alice"),
         "elsewhere": ca.issue("elsewhere", common_name="alice", hosts=("10.1.2.3",)),
+        "by name": ca.issue("by-name", hosts=("localhost",)),
+        "by wildcard": ca.issue("by-wildcard", hosts=("*.invalid",)),
         "named elsewhere": ca.issue("named", common_name="alice", hosts=("node.invalid",)),
         "by a lesser authority": lesser.issue("chained", common_name="alice"),
     }

@@ -23,6 +23,7 @@ from tests.integration.cluster.cluster import QUICK, Cluster, Member
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from tests.harness import Kind
     from tests.harness.certificates import Authority, Pair
 
 TIMEOUT = 10.0
@@ -37,11 +38,11 @@ class SecureServer(Server):
 
 
 @contextlib.contextmanager
-def secure(*flags: str) -> Iterator[SecureServer]:
+def secure(*flags: str, kind: Kind = PYKVD) -> Iterator[SecureServer]:
     """A ready server with these flags."""
     parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="pykvd-tls-", dir=parent) as home:
-        server = SecureServer(PYKVD, Path(home), flags)
+        server = SecureServer(kind, Path(home), flags)
         try:
             server.start()
             yield server

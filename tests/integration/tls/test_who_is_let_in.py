@@ -182,6 +182,13 @@ async def test_only_allowed_names_are_let_in(
     [
         ("bob", True, SERVED, None),
         ("no names", True, SERVED, None),
+        ("by name", True, SERVED, None),
+        (
+            "by wildcard",
+            True,
+            CLOSED,
+            'tls: "127.0.0.1" does not match any of DNSNames ["*.invalid"]',
+        ),
         ("elsewhere", False, SERVED, None),
         ("elsewhere", True, CLOSED, "x509: certificate is valid for 10.1.2.3, not 127.0.0.1"),
         (
