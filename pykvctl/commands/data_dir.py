@@ -37,10 +37,21 @@ def defragment_directory(session: Session, data_dir: str) -> None:
     """Rewrite the data file of a stopped member; what happens is told on standard error."""
     from pykvd.offline.directory import OfflineError, defragment, stopped_member  # noqa: PLC0415
 
+    def started(file: Path, size: int, used: int) -> None:
+        session.log(
+            "info",
+            "defragmenting",
+            caller=_CALLER,
+            path=str(file),
+            current_db_size_bytes=size,
+            current_db_size=human_bytes(size),
+            current_db_size_in_use_bytes=used,
+            current_db_size_in_use=human_bytes(used),
+        )
+
     try:
         with stopped_member(Path(data_dir)) as member:
-            session.log("info", "defragmenting", caller=_CALLER, path=str(member.store))
-            done = defragment(member)
+            done = defragment(member, started)
     except OfflineError as error:
         raise CommandError(f"Failed to defragment etcd data[{data_dir}] ({error})") from None
     session.log(

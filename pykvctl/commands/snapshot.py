@@ -2,6 +2,7 @@
 
 import os
 import time
+from hashlib import sha256
 from typing import BinaryIO
 
 import click
@@ -25,6 +26,10 @@ snapshot = Group(
 )
 
 _CALLER = "pykvctl/commands/snapshot.py"
+
+DIGEST_BYTES = sha256().digest_size
+#: A store is a whole number of these; what is left over is the checksum.
+SECTOR_BYTES = 512
 
 
 @snapshot.subcommand(
@@ -75,7 +80,7 @@ def _fetch(session: Session, file: BinaryIO) -> str:
     client = session.client
     endpoint = client.endpoints[0]
     started = time.monotonic_ns()
-    version, size = "", 0
+    version, size, checksum = "", 0, _Checksum()
     # The file grows with the store: only a deadline that was asked for holds.
     timeout_s = session.timeout_s if "command_timeout" in session.given else None
     try:
@@ -86,11 +91,13 @@ def _fetch(session: Session, file: BinaryIO) -> str:
                     _log(session, "fetching snapshot", endpoint=endpoint.text)
                 version = version or piece.version
                 size += file.write(piece.blob)
+                checksum.add(piece.blob)
                 progress(size, size + piece.remaining_bytes if piece.remaining_bytes else 0)
     except RequestError as error:
         text = "streamer failed to create ClientStream"
         session.log("error", text, logger="client", caller=_CALLER, error=error.grpc_text)
         raise CommandError(str(error), ExitCode.INTERRUPTED) from None
+    checksum.check(size)
     _log(session, "completed snapshot read; closing", logger="client")
     _log(
         session,
@@ -100,3 +107,27 @@ def _fetch(session: Session, file: BinaryIO) -> str:
         took=format_duration(time.monotonic_ns() - started),
     )
     return version
+
+
+class _Checksum:
+    """Compares the SHA-256 at the end of a stream of bytes with that of what precedes it."""
+
+    def __init__(self) -> None:
+        self._digest = sha256()
+        self._tail = b""
+
+    def add(self, blob: bytes) -> None:
+        """Take in the next bytes."""
+        data = self._tail + blob
+        self._digest.update(data[:-DIGEST_BYTES])
+        self._tail = data[-DIGEST_BYTES:]
+
+    def check(self, size: int) -> None:
+        """Refuse, after `size` bytes in all, what came without a checksum or altered."""
+        if size % SECTOR_BYTES != DIGEST_BYTES:
+            raise CommandError(f"sha256 checksum not found [bytes: {size}]", ExitCode.INTERRUPTED)
+        if self._digest.digest() != self._tail:
+            expected, got = (
+                " ".join(map(str, digest)) for digest in (self._tail, self._digest.digest())
+            )
+            raise CommandError(f"expected sha256 [{expected}], got [{got}]", ExitCode.INTERRUPTED)

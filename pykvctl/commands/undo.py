@@ -37,7 +37,7 @@ def undo(session: Session, args: list[str], dry_run: bool, without_lease: bool) 
     key = os.fsencode(args[0])
     change = last_change(session.client, key, session.timeout_s)
     if not dry_run:
-        _write_back(session, key, change, keep_lease=not without_lease)
+        write_back(session, key, change, keep_lease=not without_lease)
     action = "would undo" if dry_run else "undid"
     result = f"= {quote(change.before.value)}" if change.before else "deleted"
     session.printer.report(
@@ -73,7 +73,8 @@ def last_change(client: Client, key: bytes, timeout_s: float | None) -> Change:
     return Change(current.mod_revision, before[0] if before else None, current)
 
 
-def _write_back(session: Session, key: bytes, change: Change, *, keep_lease: bool) -> None:
+def write_back(session: Session, key: bytes, change: Change, *, keep_lease: bool) -> None:
+    """Undo a change in one transaction; CommandError if the key is not as that change left it."""
     revision = change.after.mod_revision if change.after else 0
     unchanged = rpc.Compare(
         key=key, target=rpc.Compare.MOD, result=rpc.Compare.EQUAL, mod_revision=revision

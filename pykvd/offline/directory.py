@@ -1,7 +1,7 @@
 """A stopped member's directory, held so that no server starts on it meanwhile."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,26 +83,30 @@ def unused(file: Path) -> Iterator[None]:
         yield
 
 
-def defragment(member: MemberDirectory) -> Defragmented:
+def defragment(
+    member: MemberDirectory, started: Callable[[Path, int, int], object]
+) -> Defragmented:
     """Rewrite the data file without its free pages.
 
+    `started` is told the data file, its size and what is used of it before anything is done.
     The old file is removed once the new one has taken its place, so that a crash at any time leaves
     a whole one. Raises OfflineError.
     """
     if member.store is None or not (member.store / DATA_FILE).is_file():
         raise MissingError(f"stat {member.path / 'db'}: no such file or directory")
     file = member.store / DATA_FILE
-    started = time.monotonic_ns()
     try:
         with opened(member.store, file.stat().st_size) as environment:
             size_before, used_before = environment.sizes()
+            started(file, size_before, used_before)
+            began = time.monotonic_ns()
             successor = environment.successor(environment.copy_to)
             environment.remove()
     except (RestoreError, lmdb.Error, OSError) as error:
         raise OfflineError(f"{file}: {error}") from None
     size, used = successor.sizes()
     successor.close()
-    took = time.monotonic_ns() - started
+    took = time.monotonic_ns() - began
     return Defragmented(successor.path / DATA_FILE, size_before, used_before, size, used, took)
 
 

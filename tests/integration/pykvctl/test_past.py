@@ -3,15 +3,17 @@
 import calendar
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from io import BytesIO
 
 import pytest
 
-from pykvctl.client import Client
-from pykvctl.commands.undo import last_change
+from pykvctl.commands.undo import last_change, write_back
+from pykvctl.errors import CommandError
+from pykvctl.session import Session
+from pykvctl.streams import Streams
 from tests.harness import ETCD, PYKVD, Kind, Server, running, wait_until
 from tests.integration.pykvctl.conftest import environment, installed_kinds
 from tests.integration.pykvctl.runner import run_cli
@@ -220,23 +222,22 @@ def test_undo_and_leases(cli: Cli) -> None:
     assert cli("get", "k") == "k\nleased\n"
 
 
-def test_undo_refuses_what_changed_meanwhile(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_undo_refuses_what_changed_meanwhile(cli: Cli) -> None:
     """Between the look at the key and the transaction, somebody writes."""
     cli("put", "k", "1")
     cli("put", "k", "2")
-    looked = threading.Event()
-
-    def look_and_be_late(client: Client, key: bytes, timeout_s: float | None) -> object:
-        change = last_change(client, key, timeout_s)
-        if not looked.is_set():
-            looked.set()
-            cli("put", "k", "3")
-        return change
-
-    monkeypatch.setattr("pykvctl.commands.undo.last_change", look_and_be_late)
-    text = 'Error: "k" has changed meanwhile; nothing was written'
-    assert cli.fails("undo", "k") == (text, 1)
-    assert cli("get", "k") == "k\n3\n"
+    cli("put", "gone", "1")
+    cli("del", "gone")
+    session = Session(Streams(BytesIO(), BytesIO(), BytesIO()), cli.environ, {})
+    try:
+        for key, later in (("k", "3"), ("gone", "2")):
+            change = last_change(session.client, key.encode(), 5)
+            cli("put", key, later)
+            with pytest.raises(CommandError, match=f'"{key}" has changed meanwhile; nothing was'):
+                write_back(session, key.encode(), change, keep_lease=True)
+            assert cli("get", key) == f"{key}\n{later}\n"
+    finally:
+        session.close()
 
 
 def test_tree(cli: Cli) -> None:

@@ -26,6 +26,7 @@ from tests.harness.methods import (
 )
 from tests.integration.cluster.cluster import Cluster, clustered
 from tests.integration.pykvctl.conftest import environment
+from tests.integration.pykvctl.relay import relayed
 from tests.integration.pykvctl.runner import run_cli
 from tests.integration.pykvctl.transcript import Outcome, Step, outcome_of, read_transcript
 
@@ -296,3 +297,14 @@ def test_a_bump_is_noticed(saved: Saved, tmp_path: Path) -> None:
             assert client.call(RANGE, ALL).header.revision == bumped + 1
     finally:
         server.kill()
+
+
+def test_what_is_altered_on_its_way_is_noticed(tmp_path: Path) -> None:
+    with running(PYKVD) as server:
+        assert run_cli(["put", "k", "MARKED"], environment(server))[2] == 0
+        with relayed(server, lambda piece: piece.replace(b"MARKED", b"MARKET")) as endpoint:
+            environ = {"ETCDCTL_ENDPOINTS": endpoint}
+            _, err, status = run_cli(["snapshot", "save", str(tmp_path / "backup.db")], environ)
+    assert status == 5
+    assert err.splitlines()[-1].startswith(b"Error: expected sha256 [")
+    assert not (tmp_path / "backup.db").exists()

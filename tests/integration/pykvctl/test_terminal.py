@@ -5,12 +5,15 @@ import pty
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
 from tests.harness import PYKVD, Server, running
 from tests.integration.pykvctl.conftest import environment
+from tests.integration.pykvctl.relay import relayed
 from tests.integration.pykvctl.runner import run_cli
 from tests.integration.pykvctl.tmux import Tmux, installed
 
@@ -146,8 +149,8 @@ def test_watches_are_typed_and_ended_by_ctrl_c(filled: Server) -> None:
 
 
 @in_tmux
-def test_the_progress_bar_of_a_snapshot_leaves_no_trace(filled: Server, tmp_path: str) -> None:
-    file = f"{tmp_path}/backup.db"
+def test_the_progress_bar_of_a_snapshot_leaves_no_trace(filled: Server, tmp_path: Path) -> None:
+    file = str(tmp_path / "backup.db")
     with Tmux(["snapshot", "save", file], environment(filled)) as terminal:
         assert terminal.ended() == 0
         screen = terminal.until(lambda shown: "Snapshot saved at" in shown, "the end")
@@ -155,3 +158,30 @@ def test_the_progress_bar_of_a_snapshot_leaves_no_trace(filled: Server, tmp_path
         assert BAR.decode() not in screen
         assert terminal.cursor_is_shown
         assert '"msg":"fetched snapshot"' in screen.replace("\n", "")
+
+
+@in_tmux
+def test_ctrl_c_at_the_progress_bar_gives_the_cursor_back(tmp_path: Path) -> None:
+    with running(PYKVD) as server:
+        environ = environment(server)
+        assert run_cli(["put", "big"], environ, b"x" * 1_000_000)[2] == 0
+        passed, ended = 0, threading.Event()
+
+        def hold_up(piece: bytes) -> bytes:
+            nonlocal passed
+            passed += len(piece)
+            if passed > 200_000:
+                ended.wait(30)
+            return piece
+
+        with relayed(server, hold_up) as endpoint:
+            words = ["snapshot", "save", str(tmp_path / "backup.db")]
+            with Tmux(words, environ | {"ETCDCTL_ENDPOINTS": endpoint}) as terminal:
+                terminal.until(lambda screen: BAR.decode() in screen, "the bar")
+                assert not terminal.cursor_is_shown
+                terminal.press("C-c")
+                assert terminal.ended() == 130
+                assert terminal.cursor_is_shown
+                assert "Traceback" not in terminal.screen()
+            ended.set()
+    assert not (tmp_path / "backup.db").exists()
