@@ -97,6 +97,8 @@ def open_channel(endpoint: Endpoint, flags: GlobalFlags, files: TlsFiles) -> grp
     if not uses_tls(endpoint, flags, files):
         return grpc.insecure_channel(endpoint.target, options)
     root = files.ca
+    if flags.discovery_srv and not flags.insecure_discovery:
+        options.append(("grpc.ssl_target_name_override", flags.discovery_srv))
     if flags.insecure_skip_tls_verify:
         root, name = _trust_what_is_shown(endpoint, flags.dial_timeout / SECOND)
         if name:
