@@ -11,7 +11,6 @@ from pykvd.config.urls import URL
 from pykvd.config.values import quote
 from pykvd.errors import RpcError
 from pykvd.node.storage import Founding, Identity
-from pykvd.peer import fetch_members
 from pykvd.tls import TlsClient
 from pykvd.wal import Wal
 
@@ -59,6 +58,10 @@ async def _check_new(
 ) -> None:
     """Refuse to found a cluster that runs already: this member's votes and log are lost."""
     others = [url for each, urls in named.items() if each != name for url in _texts(urls)]
+    if not others:
+        return
+    from pykvd.peer import fetch_members  # noqa: PLC0415 - one without others starts sooner
+
     asked = (fetch_members([url], FOUNDING_TIMEOUT, tls=tls) for url in others)
     own = founding.identity.member_id
     for answer in await asyncio.gather(*asked, return_exceptions=True):
@@ -125,6 +128,8 @@ async def _join(
     others = [str(url) for name, urls in named.items() if name != config.name for url in urls]
     if not others:
         raise BootstrapError("--initial-cluster names nobody to join")
+    from pykvd.peer import fetch_members  # noqa: PLC0415
+
     identity, encoded = await fetch_members(others, JOIN_TIMEOUT, tls=tls)
     members = match_members(
         {name: _texts(urls) for name, urls in named.items()},

@@ -1,37 +1,42 @@
 """A whole server inside an event loop: storage, node, services, listeners."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
-from types import EllipsisType
 from typing import TYPE_CHECKING, Self
 
 from pykvd.api.services import Services, make_services
 from pykvd.auth.options import InvalidAuthOptionsError, make_tokens
-from pykvd.auth.tokens import Tokens
 from pykvd.bootstrap import found, wal_directory
 from pykvd.config import Config, ConfigError
-from pykvd.config.urls import URL
 from pykvd.descriptors import connections
 from pykvd.embedded.door import Door
 from pykvd.embedded.place import PathLike, Place
-from pykvd.endpoints import Endpoints
 from pykvd.logs import get_logger
 from pykvd.node.disaster import expel_others
 from pykvd.node.node import GRPC_OVERHEAD_BYTES, Node, NodeConfig
 from pykvd.node.storage import Storage, open_storage
-from pykvd.peer import PeerLimits, PeerNetwork
-from pykvd.tls import TlsServer
 from pykvd.tls.configured import MemberTls, member_tls
 from pykvd.transport import Limits
 from pykvd.transport import Server as Listener
 from pykvd.upkeep import Upkeep
 from pykvd.version import API_VERSION
 
+# HTTP and the links to other members are imported where they are used: a server without a socket,
+# or without others, starts sooner.
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import EllipsisType
+
+    from pykvd.auth.tokens import Tokens
     from pykvd.client import AsyncClient
+    from pykvd.config.urls import URL
+    from pykvd.endpoints import Endpoints
     from pykvd.metrics import Metrics
+    from pykvd.peer import PeerNetwork
+    from pykvd.tls import TlsServer
 
 _log = get_logger("server")
 
@@ -67,8 +72,8 @@ class Server:
         self.addresses: list[tuple[str, int]] = []
         #: Where calls from this process enter while the server runs.
         self.door: Door | None = None
-        #: What talks to the other members.
-        self.network_type: Callable[..., PeerNetwork] = PeerNetwork
+        #: Makes what talks to the other members; `PeerNetwork` when it is None.
+        self.network_type: Callable[..., PeerNetwork] | None = None
         self._node: Node | None = None
         self._listener: Listener | None = None
         self._peer_listener: Listener | None = None
@@ -114,7 +119,7 @@ class Server:
         if self._node:
             self._node.campaign()
 
-    def client(self) -> "AsyncClient":
+    def client(self) -> AsyncClient:
         """A client in this process and on this loop: no socket, the same checks."""
         from pykvd.client import AsyncClient  # noqa: PLC0415 - servers run without it
         from pykvd.embedded.loop_transport import LoopTransport  # noqa: PLC0415
@@ -150,21 +155,13 @@ class Server:
             post=loop.call_soon_threadsafe,
             on_failure=lambda error: _call(loop, self._failed, error),
         )
-        identity = storage.identity
         _report(storage, config.data_dir)
         if config.force_new_cluster:
             _force_new_cluster(storage)
         self._node = node = Node(
             _node_config(config),
             storage,
-            make_network=lambda node: self.network_type(
-                member_id=identity.member_id,
-                cluster_id=identity.cluster_id,
-                handler=node,
-                scratch=storage.scratch / "incoming",
-                limits=PeerLimits(max_connections=connections().peers),
-                tls=self._tls.dialler,
-            ),
+            make_network=self._network_maker(storage),
             on_failure=self._failed,
             on_removed=lambda: self._failed(RemovedError(REMOVED)),
             tokens=tokens,
@@ -172,10 +169,10 @@ class Server:
         self._upkeep = Upkeep(node, config)
         self._services = self._upkeep.traced(make_services(node, config, storage.scratch))
         self.metrics = self._upkeep.metrics
-        self._endpoints = Endpoints(node, self._services, config, self.metrics)
+        self._endpoints = self._make_endpoints(node, self._services)
         self._listener = self._make_listener(self._services, self._endpoints)
         self.metrics.clients.append(self._listener.counters)
-        await self._listen_to_peers(node, self._endpoints)
+        await self._listen_to_peers()
         await self._upkeep.prepare()
         await node.start()
         self._upkeep.start()
@@ -183,18 +180,53 @@ class Server:
             self.addresses += await self._listen(self._listener, url, self._tls.clients)
             how = "securely" if url.is_secure else "insecurely; this is strongly discouraged!"
             _log.info(f"serving client traffic {how}", address=url)
-        await self._endpoints.listen(
-            lambda listener, url: self._listen(listener, url, self._tls.clients)
-        )
+        if self._endpoints:
+            await self._endpoints.listen(
+                lambda listener, url: self._listen(listener, url, self._tls.clients)
+            )
         self.door = Door(
             self._services, max_message_bytes=config.max_request_bytes + GRPC_OVERHEAD_BYTES
         )
         _log.info("enabled capabilities for version", cluster_version=API_VERSION[:3])
         _log.info("ready to serve client requests")
 
-    async def _listen_to_peers(self, node: Node, endpoints: Endpoints) -> None:
-        assert isinstance(node.network, PeerNetwork)
-        network = self._network = node.network
+    def _network_maker(self, storage: Storage) -> Callable[[Node], PeerNetwork] | None:
+        alone = storage.conf_state.members() == (storage.identity.member_id,)
+        if alone and not self.config.listen_peer_urls:
+            return None
+        from pykvd.peer import PeerLimits, PeerNetwork  # noqa: PLC0415
+
+        def make(node: Node) -> PeerNetwork:
+            self._network = (self.network_type or PeerNetwork)(
+                member_id=storage.identity.member_id,
+                cluster_id=storage.identity.cluster_id,
+                handler=node,
+                scratch=storage.scratch / "incoming",
+                limits=PeerLimits(max_connections=connections().peers),
+                tls=self._tls.dialler,
+            )
+            return self._network
+
+        return make
+
+    def _make_endpoints(self, node: Node, services: Services) -> Endpoints | None:
+        config = self.config
+        if not (
+            config.listen_client_urls
+            or config.listen_client_http_urls
+            or config.listen_metrics_urls
+            or config.listen_peer_urls
+        ):
+            return None
+        from pykvd.endpoints import Endpoints  # noqa: PLC0415
+
+        assert self.metrics
+        return Endpoints(node, services, config, self.metrics)
+
+    async def _listen_to_peers(self) -> None:
+        network, endpoints = self._network, self._endpoints
+        if not (network and endpoints):
+            return
         self._peer_listener = Listener(
             unary=network.unary(),
             streams=network.streams(),
@@ -205,7 +237,7 @@ class Server:
             await self._listen(self._peer_listener, url, self._tls.peers)
             _log.info("serving peer traffic", address=url)
 
-    def _make_listener(self, services: Services, endpoints: Endpoints) -> Listener:
+    def _make_listener(self, services: Services, endpoints: Endpoints | None) -> Listener:
         config = self.config
         limits = Limits(
             max_connections=connections().clients,
@@ -219,7 +251,7 @@ class Server:
             unary=services.unary,
             streams=services.streams,
             limits=limits,
-            http=None if config.listen_client_http_urls else endpoints.clients,
+            http=endpoints.clients if endpoints and not config.listen_client_http_urls else None,
             timed=config.metrics == "extensive",
         )
 
@@ -259,12 +291,14 @@ class Server:
         self._stop_services()
         if node:
             await node.hand_over()
-            if self._listener and self._endpoints:
-                seconds = node.config.request_timeout if grace is None else grace
-                await asyncio.gather(self._listener.drain(seconds), self._endpoints.drain(seconds))
+            await self._drain(node.config.request_timeout if grace is None else grace)
             with contextlib.suppress(asyncio.CancelledError):
                 await node.stop()
         await self._hang_up()
+
+    async def _drain(self, seconds: float) -> None:
+        draining = (each.drain(seconds) for each in (self._listener, self._endpoints) if each)
+        await asyncio.gather(*draining)
 
     async def kill(self) -> None:
         """End as in a crash: nobody is told, nothing is finished, the directory stays as it is."""

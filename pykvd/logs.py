@@ -11,7 +11,6 @@ import json
 import logging
 import sys
 import time
-from logging.handlers import WatchedFileHandler
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 if TYPE_CHECKING:
@@ -156,6 +155,8 @@ class Log:
 
         Even without this a line after a rename goes to the new file.
         """
+        from logging.handlers import WatchedFileHandler  # noqa: PLC0415 - brings pickle along
+
         for handler in self._handlers:
             if isinstance(handler, WatchedFileHandler):
                 handler.reopenIfNeeded()
@@ -222,6 +223,8 @@ def _open_handler(output: str, rotation: RotationConfig | None) -> logging.Handl
         from pykvd.rotation import RotatingFile  # noqa: PLC0415 - few ask for it
 
         return RotatingFile(output, rotation)
+    from logging.handlers import WatchedFileHandler  # noqa: PLC0415
+
     return WatchedFileHandler(output, encoding="utf-8")
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pykvd.metrics.exposition import Family, counters, gauges, histogram, histograms, labels
-from pykvd.peer import PeerNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pykvd.node.node import Node
     from pykvd.node.prober import Prober
+    from pykvd.peer import PeerNetwork
 
 
 def families(node: Node, prober: Prober) -> Iterator[Family]:
     """The samples; `To` and `From` are ids of members, in hexadecimal."""
-    network = node.network
-    if not isinstance(network, PeerNetwork):
+    if node.network is None:
         return
+    network = cast("PeerNetwork", node.network)
     statistics = network.statistics()
     for name, kind, text, field in _SENDING:
         make = counters if kind == "counter" else gauges
