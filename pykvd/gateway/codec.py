@@ -48,6 +48,9 @@ _TYPE_NAMES: Final = {
     FieldDescriptor.TYPE_MESSAGE: "message",
 }
 _LONG: Final = frozenset({FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_UINT64})
+#: Objects and lists in one body. Many times what a transaction may hold; each costs a microsecond
+#: and more, and the garbage collector looks at all of them at once.
+MAX_CONTAINERS: Final = 100_000
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 
@@ -134,9 +137,11 @@ def load(body: bytes) -> Iterator[object]:
     """The JSON values in a body, one after the other; none for an empty one.
 
     Raises:
-        JsonError: what is left is no JSON.
+        JsonError: what is left is no JSON, or there is too much of it.
 
     """
+    if body.count(b"{") + body.count(b"[") > MAX_CONTAINERS:
+        raise JsonError(f"proto: more than {MAX_CONTAINERS} objects and lists")
     try:
         text = body.decode()
     except UnicodeDecodeError:
@@ -196,9 +201,11 @@ def _enum_numbers(field: FieldDescriptor) -> dict[str, int]:
 
 
 def _refuse(kind: str, name: str, value: object) -> NoReturn:
-    shown = json.dumps(value, default=str)
-    if len(shown) > 100:
-        shown = shown[:100] + "..."
+    if isinstance(value, (list, dict)):
+        # Only the outside: they may be large.
+        shown = str(type(value)()) if not value else f"{str(type(value)())[0]}..."
+    else:
+        shown = json.dumps(value[:100] if isinstance(value, str) else value, default=str)
     raise JsonError(f"proto: invalid value for {kind} field {name}: {shown}")
 
 

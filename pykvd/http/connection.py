@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pykvd.http.server import HttpServer
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_REQUESTS_A_TURN = 8
 _BODILESS = frozenset({204, 304})
 
 
@@ -112,15 +113,23 @@ class HttpConnection(asyncio.Protocol):
     # Requests.
 
     def _serve(self) -> None:
-        """Begin the next requests, as long as their answers come at once."""
+        """Begin the next requests, as long as their answers come at once.
+
+        Only a few in a turn of the loop: other connections have their turn in between.
+        """
         if self._serving:
             return
         self._serving = True
-        try:
-            while self._exchange is None and not self._closing and self._serve_one():
-                pass
-        finally:
-            self._serving = False
+        for _ in range(_REQUESTS_A_TURN):
+            if self._exchange is not None or self._closing or not self._serve_one():
+                self._serving = False
+                return
+        self._server.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._serving = False
+        if self._exchange is None:
+            self._serve()
 
     def _serve_one(self) -> bool:
         try:

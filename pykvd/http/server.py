@@ -42,7 +42,9 @@ class HttpServer:
         self.application = application
         self.refusal = refusal
         self.limits = limits or HttpLimits()
-        self.time = asyncio.get_running_loop().time
+        loop = asyncio.get_running_loop()
+        self.time = loop.time
+        self.call_soon = loop.call_soon
         self.draining = False
         self._connections: dict[HttpConnection, None] = {}
         self._empty = asyncio.Event()

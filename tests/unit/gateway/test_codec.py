@@ -189,6 +189,7 @@ def test_wrong_messages_are_refused(name: str, text: str) -> None:
         b"\xef\xbb\xbf{}",
         b'{"a":"\x01"}',
         b"[" * 100_000,
+        b"[" + b"{}," * 100_000 + b"{}]",
         b'{"a":' * 100_000,
         b"{,}",
     ],
