@@ -173,12 +173,14 @@ def test_diff(cli: Cli) -> None:
 
 
 def test_diff_of_more_than_a_page(cli: Cli) -> None:
-    for start in range(0, 2400, 100):
-        puts = "".join(f"put n{number:04d} x\n" for number in range(start, start + 100))
+    """Pages end at keys that are the beginning of the next one, too."""
+    names = [f"n{number:04d}{tail}" for number in range(800) for tail in ("", "a", "b")]
+    for start in range(0, len(names), 100):
+        puts = "".join(f"put {name} x\n" for name in names[start : start + 100])
         cli("txn", stdin=f"\n{puts}\n\n".encode())
-    assert len(cli("diff", "1", "0").splitlines()) == 2400
+    assert cli("diff", "1", "0").splitlines() == [f'+\t"{name}"\t"x"' for name in names]
     root = json.loads(cli("tree", "-w", "json"))
-    assert (root["keys"], root["bytes"]) == (2400, 2400 * 6)
+    assert (root["keys"], root["bytes"]) == (len(names), sum(len(name) + 1 for name in names))
 
 
 def test_undo_goes_back_one_change(cli: Cli) -> None:
