@@ -14,7 +14,7 @@ from pykvd.lease.lessor import Lessor
 from pykvd.node.permissions import Permissions
 from pykvd.pb import rpc_pb2 as rpc
 from pykvd.pb.auth_pb2 import Permission
-from tests.unit.node.histories import txns
+from tests.unit.node.histories import ops, txns
 
 READ, WRITE = Permission.READ, Permission.WRITE
 #: What a request needs: a kind, and a range.
@@ -27,6 +27,12 @@ granted_lists = st.lists(
         lambda each: (each[0], *each[1])
     ),
     max_size=5,
+)
+#: Whole ones, and single operations: in those nothing else hides what is not looked at.
+requests = st.one_of(
+    txns(2),
+    ops(0).map(lambda op: rpc.TxnRequest(success=[op])),
+    ops(1).map(lambda op: rpc.TxnRequest(failure=[op])),
 )
 LEASE_KEYS = {7: {b"a"}, -8: {b"b", b"c"}, 9: set[bytes]()}
 
@@ -88,20 +94,41 @@ def allowed(check: object, *args: object) -> bool:
     return True
 
 
-@settings(max_examples=400, deadline=None)
-@given(granted=granted_lists, request=txns(2))
-def test_a_transaction_is_as_allowed_as_its_worst_leaf(
-    granted: Granted, request: rpc.TxnRequest
-) -> None:
-    checks, _, caller = permissions(granted)
-    sets: dict[int, IntervalSet] = {
+def sets_of(granted: Granted) -> dict[int, IntervalSet]:
+    return {
         kind: IntervalSet(
             (key, end) for each, key, end in granted if each in (kind, Permission.READWRITE)
         )
         for kind in (READ, WRITE)
     }
+
+
+@settings(max_examples=400, deadline=None)
+@given(granted=granted_lists, request=requests)
+def test_a_transaction_is_as_allowed_as_its_worst_leaf(
+    granted: Granted, request: rpc.TxnRequest
+) -> None:
+    checks, _, caller = permissions(granted)
+    sets = sets_of(granted)
     expected = all(sets[kind].covers(key, end) for kind, key, end in needs(request))
     assert allowed(checks.check_txn, caller, request) == expected
+
+
+puts = st.builds(
+    rpc.PutRequest,
+    key=st.sampled_from((b"a", b"ab", b"b", b"c")),
+    lease=st.sampled_from((0, *LEASE_KEYS)),
+    prev_kv=st.booleans(),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(granted=granted_lists, put=puts)
+def test_a_put_needs_its_key_its_lease_and_its_past(granted: Granted, put: rpc.PutRequest) -> None:
+    checks, _, caller = permissions(granted)
+    sets = sets_of(granted)
+    expected = all(sets[kind].covers(key, end) for kind, key, end in _put_needs(put))
+    assert allowed(checks.check_put, caller, put) == expected
 
 
 @settings(max_examples=100, deadline=None)
