@@ -52,7 +52,7 @@ def format_time(time_ns: int) -> str:
 
 
 def revision_at(client: Client, text: str, now_ns: int, timeout_s: float | None) -> int:
-    """The newest revision at the time that `text` tells; raises CommandError, RequestError."""
+    """The newest revision at the time that `text` tells; raises CommandError."""
     time_ns = parse_time(text, now_ns)
     if time_ns > now_ns:
         raise BadArgumentsError(f"{quote(text)} is in the future")
@@ -68,7 +68,7 @@ def revision_at(client: Client, text: str, now_ns: int, timeout_s: float | None)
             raise CommandError(
                 f"nothing is known of {format_time(time_ns)} any more: compaction has taken it"
             ) from None
-        raise
+        raise CommandError(f"{error} ({error.details})") from None
     if answer.revision < answer.compact_revision:
         raise CommandError(
             f"the state at {format_time(time_ns)} (revision {answer.revision}) is compacted; "

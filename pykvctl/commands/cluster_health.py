@@ -58,7 +58,8 @@ def _check(session: Session) -> tuple[int, int]:
         answer = session.client.unary(MEMBER_LIST, request, timeout_s, quiet=True)
     except RequestError as error:
         session.streams.line("cluster may be unhealthy: failed to list members")
-        fail(session, f"client: etcd cluster is unavailable or misconfigured; {error}", LIST_FAILED)
+        text = f"etcd cluster is unavailable or misconfigured; error #0: {_reason(error)}"
+        fail(session, f"client: {text}", LIST_FAILED)
     members = sorted(answer.members, key=lambda member: member.ID)
     with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
         checks = list(pool.map(lambda member: _check_member(session, member), members))
@@ -100,8 +101,7 @@ def _ask(session: Session, url: str) -> tuple[str, bool]:
         client.unary(RANGE, rpc.RangeRequest(key=b"health"), timeout_s, quiet=True)
     except RequestError as error:
         if "balancer" in error.details:
-            dialled = _DIAL.search(error.details)
-            return dialled[1] if dialled else error.details, False
+            return _reason(error), False
         if error.code != "PermissionDenied":
             return "", False
     try:
@@ -109,3 +109,9 @@ def _ask(session: Session, url: str) -> tuple[str, bool]:
     except RequestError:
         return "", False
     return "", not alarms
+
+
+def _reason(error: RequestError) -> str:
+    """Why nobody could be reached, without what gRPC says around it."""
+    dialled = _DIAL.search(error.details)
+    return dialled[1] if dialled else error.details
