@@ -68,7 +68,8 @@ def revision_at(client: Client, text: str, now_ns: int, timeout_s: float | None)
             raise CommandError(
                 f"nothing is known of {format_time(time_ns)} any more: compaction has taken it"
             ) from None
-        raise CommandError(f"{error} ({error.details})") from None
+        told = str(error)
+        raise CommandError(told if told == error.details else f"{told} ({error.details})") from None
     if answer.revision < answer.compact_revision:
         raise CommandError(
             f"the state at {format_time(time_ns)} (revision {answer.revision}) is compacted; "

@@ -2,6 +2,7 @@
 
 import calendar
 import json
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -334,3 +335,26 @@ def test_top_prints_once_into_a_pipe(kind: Kind) -> None:
         assert found[0]["id"] == status["header"]["member_id"]
         assert cli("top", "--interval=50ms", "--count=3").count("endpoint\t") == 3
         assert found[0]["requestsPerSecond"] > 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["history k", "diff 1 2", "undo k", "tree", "top", "get k --at 1m", "set k v", "ls", "rm k"],
+)
+def test_nobody_answers(line: str) -> None:
+    words = ["--endpoints=127.0.0.1:1", "--command-timeout=200ms", *line.split()]
+    out, err, status = run_cli(words, {})
+    assert (out, status) == (b"", 1)
+    last = err.decode().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert "context deadline exceeded" in last
+    assert "connect: connection refused" in err.decode()
+
+
+def test_keys_are_bytes(cli: Cli) -> None:
+    key = os.fsdecode(b"k\xff/\x01")
+    cli("put", key, os.fsdecode(b"\xfe"))
+    assert cli.lines("history", key) == [["2", "PUT", "1", "created", '"\\xfe"']]
+    assert cli("diff", "1", "0") == '+\t"k\\xff/\\x01"\t"\\xfe"\n'
+    assert cli("tree").splitlines()[1] == '"k\\xff/"\t1\t5'
+    assert cli("undo", key) == 'undid revision 2: "k\\xff/\\x01" deleted\n'
