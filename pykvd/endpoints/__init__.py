@@ -16,6 +16,7 @@ from pykvd.logs import get_logger
 from pykvd.node.node import GRPC_OVERHEAD_BYTES
 from pykvd.status import Code
 from pykvd.transport import Server as Listener
+from pykvd.transport.statistics import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -50,8 +51,13 @@ class Endpoints:
         }
         max_message_bytes = config.max_request_bytes + GRPC_OVERHEAD_BYTES
         if config.enable_grpc_gateway:
+            counters = Counters()
+            metrics.clients.append(counters)
             self._gateway = Gateway(
-                services.unary, services.streams, max_message_bytes=max_message_bytes
+                services.unary,
+                services.streams,
+                max_message_bytes=max_message_bytes,
+                counters=counters,
             )
             routes |= self._gateway.routes()
             routes["/openapi.json"] = about.get_only(about.openapi)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pykvd.http import Exchange, Handler
     from pykvd.transport import StreamHandler, UnaryHandler
+    from pykvd.transport.statistics import Counters, MethodCounters
 
 #: Bodies above this are read in a thread: JSON takes twenty times as long as the same protobuf.
 LARGE_BODY_BYTES: Final = 32 << 10
@@ -36,7 +37,8 @@ _Starter = Callable[["Exchange", list[bytes]], None]
 class Gateway:
     """Answers `POST` below `/v3/` with the services' own handlers, and so with all their checks.
 
-    `max_message_bytes` bounds a request as it does for gRPC.
+    `max_message_bytes` bounds a request as it does for gRPC; unary calls are counted in `counters`
+    like those of a listener.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Gateway:
         streams: Mapping[str, StreamHandler],
         *,
         max_message_bytes: int,
+        counters: Counters,
     ) -> None:
         self._max_message_bytes = max_message_bytes
         self._reader = ThreadPoolExecutor(1, "gateway-reader")
@@ -54,7 +57,9 @@ class Gateway:
             method = find_method(service, name)
             grpc_path = f"/{service}/{name}"
             if grpc_path in unary:
-                start = partial(_start_unary, unary[grpc_path], codec(method.output_type))
+                counts = counters.of_method(grpc_path)
+                replies = codec(method.output_type)
+                start = partial(_start_unary, unary[grpc_path], replies, counts)
             elif grpc_path in streams:
                 start = partial(_start_stream, streams[grpc_path], codec(method.output_type))
             else:
@@ -126,9 +131,13 @@ class Gateway:
 
 
 def _start_unary(
-    handler: UnaryHandler, replies: Codec, exchange: Exchange, messages: list[bytes]
+    handler: UnaryHandler,
+    replies: Codec,
+    counts: MethodCounters,
+    exchange: Exchange,
+    messages: list[bytes],
 ) -> None:
-    GatewayCall(exchange, replies).run(handler, messages[0])
+    GatewayCall(exchange, replies, counts).run(handler, messages[0])
 
 
 def _start_stream(

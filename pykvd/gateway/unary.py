@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pykvd.gateway.codec import Codec
     from pykvd.http import Exchange
     from pykvd.transport import UnaryHandler
+    from pykvd.transport.statistics import MethodCounters
 
 #: Replies above this are converted in pieces, so that nobody else waits for it (about a
 #: millisecond of the loop).
@@ -31,8 +32,10 @@ _tasks: set[asyncio.Task[None]] = set()
 class GatewayCall(CallContext):
     """A unary call (see `transport.Call`)."""
 
-    def __init__(self, exchange: Exchange, codec: Codec) -> None:
+    def __init__(self, exchange: Exchange, codec: Codec, counts: MethodCounters) -> None:
         super().__init__(exchange)
+        self._counts = counts
+        counts.started += 1
         self.on_done: Callable[[], None] | None = None
         self._codec = codec
 
@@ -55,6 +58,7 @@ class GatewayCall(CallContext):
         if self.done:
             return
         self.settle()
+        self._counts.ok += 1
         if len(message) <= PIECE_BYTES:
             body = self._codec.convert(message)
             self._exchange.respond(Response(200, SUCCESS_HEADERS, body))
@@ -82,7 +86,14 @@ class GatewayCall(CallContext):
         """As `Call.fail`."""
         if not self.done:
             self.settle()
+            self._counts.ended(code)
             self._exchange.respond(error_response(code, message))
+
+    def gone(self) -> None:
+        """The client has left."""
+        if not self.done:
+            self._counts.ended(Code.CANCELLED)
+        super().gone()
 
     def expire(self) -> None:
         """Answer that the client's time is over."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -141,8 +142,22 @@ async def test_http_serves_them_and_counts_health(tmp_path: Path) -> None:
         assert found["etcd_server_health_success_total", frozenset()] == 1
 
 
-def fetch(url: str) -> tuple[str, str]:
-    with urllib.request.urlopen(url, timeout=10) as reply:
+async def test_calls_through_the_gateway_count_too(tmp_path: Path) -> None:
+    server = Server(config(tmp_path))
+    async with server:
+        base = f"http://{server.endpoint}/v3/kv"
+        await asyncio.to_thread(fetch, f"{base}/put", b'{"key": "aw==", "value": "dg=="}')
+        with pytest.raises(urllib.error.HTTPError):
+            await asyncio.to_thread(fetch, f"{base}/put", b'{"value": "dg=="}')
+        found = read(server.metrics)
+        assert found["grpc_server_started_total", about("etcdserverpb.KV", "Put")] == 2
+        for code in ("OK", "InvalidArgument"):
+            name = about("etcdserverpb.KV", "Put", grpc_code=code)
+            assert found["grpc_server_handled_total", name] == 1
+
+
+def fetch(url: str, body: bytes | None = None) -> tuple[str, str]:
+    with urllib.request.urlopen(url, body, timeout=10) as reply:
         return reply.read().decode(), reply.headers["content-type"]
 
 
