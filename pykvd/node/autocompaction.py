@@ -1,6 +1,7 @@
 """Automatic compaction, by age (`periodic`) or by number of revisions (`revision`)."""
 
 import asyncio
+import time
 from collections import deque
 
 from pykvd.errors import RpcError
@@ -65,8 +66,13 @@ class AutoCompactor:
     async def _compact(self, revision: int) -> None:
         if revision <= max(0, self._node.store.compact_revision) or not self._node.is_leader:
             return
-        _log.info("starting auto compaction", revision=revision)
+        mode = f"auto {self._mode} compaction"
+        started = time.monotonic()
+        _log.info(f"starting {mode}", revision=revision)
         try:
             await self._node.execute(Command.COMPACT, rpc.CompactionRequest(revision=revision))
         except RpcError as error:
-            _log.warn("auto compaction failed", revision=revision, error=error.message)
+            _log.warn(f"failed {mode}", revision=revision, error=error.message)
+        else:
+            took = f"{time.monotonic() - started:.6f}s"
+            _log.info(f"completed {mode}", revision=revision, took=took)

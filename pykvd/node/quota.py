@@ -10,6 +10,26 @@ from pykvd.pb import rpc_pb2 as rpc
 _log = get_logger("quota")
 
 
+#: etcd's default, and the most that it recommends.
+DEFAULT_BYTES = 2 << 30
+RECOMMENDED_BYTES = 8 << 30
+
+
+def _report(limit: int) -> None:
+    """Say at the start how much the store may hold."""
+    if limit <= 0:
+        _log.info("disabled backend quota", quota_size_bytes=limit)
+    elif limit > RECOMMENDED_BYTES:
+        _log.warn(
+            "quota exceeds the maximum value",
+            quota_size_bytes=limit,
+            quota_maximum_size_bytes=RECOMMENDED_BYTES,
+        )
+    else:
+        usual = " with default value" if limit == DEFAULT_BYTES else ""
+        _log.info(f"enabled backend quota{usual}", quota_size_bytes=limit)
+
+
 class Quota:
     """`limit` bytes of the store's file; 0 or less means none."""
 
@@ -17,7 +37,7 @@ class Quota:
         self._node = node
         self._backend = node.store.backend
         self.limit = limit
-        self._raised = False
+        _report(limit)
 
     def check(self, cost: int) -> None:
         """Raise NO_SPACE if a request of this cost does not fit; cost 0 always does."""
