@@ -41,6 +41,8 @@ TITLES = (
 )
 #: Counts every call that was answered, by etcd's name.
 REQUESTS = "grpc_server_handled_total"
+#: What each look adds to that count: the question for the status.
+OWN_REQUESTS = 1
 PARALLEL = 16
 
 
@@ -120,7 +122,8 @@ def _row(now: Reading, before: Reading | None, newest: int) -> Row:
     rate = None
     if before is not None and before.requests is not None and now.requests is not None:
         # A count that falls is that of a member that has started anew.
-        rate = max(0.0, now.requests - before.requests) / max(now.at - before.at, 1e-9)
+        answered = max(0.0, now.requests - before.requests - OWN_REQUESTS)
+        rate = answered / max(now.at - before.at, 1e-9)
     note = " ".join([*(["learner"] if now.status.isLearner else []), *now.status.errors]).strip()
     return Row(now.endpoint, now.status, newest - now.status.raftAppliedIndex, rate, note)
 

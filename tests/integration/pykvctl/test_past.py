@@ -334,7 +334,7 @@ def test_top_prints_once_into_a_pipe(kind: Kind) -> None:
         status = json.loads(cli("endpoint", "status", "-w", "json"))[0]["Status"]
         assert found[0]["id"] == status["header"]["member_id"]
         assert cli("top", "--interval=50ms", "--count=3").count("endpoint\t") == 3
-        assert found[0]["requestsPerSecond"] > 0
+        assert found[0]["requestsPerSecond"] == 0
 
 
 @pytest.mark.parametrize(

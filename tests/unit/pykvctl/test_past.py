@@ -115,7 +115,7 @@ def reading(name: str, at: float, applied: int, requests: float | None) -> Readi
 def test_lag_and_rates() -> None:
     before = [reading("a", 1.0, 5, 100.0), reading("b", 1.0, 5, None)]
     now = [
-        reading("a", 3.0, 9, 150.0),
+        reading("a", 3.0, 9, 151.0),
         reading("b", 3.0, 6, None),
         Reading("c", 3.0, None, None, "down"),
     ]
