@@ -115,7 +115,7 @@ def test_the_tail_of_one_head_is_never_taken_for_another_head() -> None:
 
 
 def test_heads_with_bare_line_feeds_are_not_remembered() -> None:
-    request = b"POST /lf HTTP/1.1\r\nHost: h\r\nContent-Length: 7\n\nab\r\n\r\nc"
+    request = b"POST /lf HTTP/1.1\r\nContent-Length: 7\r\nHost: h\n\nab\r\n\r\nc"
     first, second = parse(request, request)
     assert first[0] is not second[0]
     assert first[1] == second[1] == b"ab\r\n\r\nc"
