@@ -38,6 +38,7 @@ from pykvd.client.errors import (
     Unavailable,
 )
 from pykvd.client.sync.client import Client
+from pykvd.client.sync.stm import STM
 from pykvd.client.txn import (
     create_revision,
     delete,
@@ -54,10 +55,13 @@ from pykvd.client.wire.tls import TLS
 
 if TYPE_CHECKING:
     from pykvd.client.aio.client import AsyncClient
+    from pykvd.client.aio.stm import STM as AsyncSTM  # noqa: N811
 
 __all__ = [
+    "STM",
     "TLS",
     "AsyncClient",
+    "AsyncSTM",
     "AuthFailed",
     "Client",
     "ClientClosed",
@@ -89,9 +93,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name == "AsyncClient":  # plain code does without asyncio
+    """The names of asyncio, loaded when they are used: plain code does without it."""
+    if name == "AsyncClient":
         from pykvd.client.aio.client import AsyncClient  # noqa: PLC0415
 
-        globals()[name] = AsyncClient
         return AsyncClient
+    if name == "AsyncSTM":
+        from pykvd.client.aio.stm import STM as AsyncSTM  # noqa: N811, PLC0415
+
+        return AsyncSTM
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

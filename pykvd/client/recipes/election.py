@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pykvd.client import errors
-from pykvd.client.recipes.waiting import commit, first_created, only, read, turn, until
+from pykvd.client.recipes.waiting import commit, first_created, only, read, turn
 from pykvd.client.requests import watch_request
 from pykvd.client.txn import Condition, Draft, create_revision, delete, get, put
 from pykvd.client.values import RangeResult
@@ -96,6 +96,8 @@ class Observation:
         self._engine = engine
         self._prefix = name + b"/"
         self._watcher: Watcher | None = None
+        self._leader = b""
+        """The key that is watched; empty while the watch is for the first candidate."""
         self._pending: list[KeyValue] = []
         self.closed = False
 
@@ -117,13 +119,19 @@ class Observation:
     def _find_leader(self) -> Plan[None]:
         found = yield from read(self._engine, first_created(self._prefix))
         leader, revision = only(found), found.revision
-        if leader is None:
-            request = watch_request(
-                self._prefix, prefix=True, start_revision=revision + 1, skip="delete"
-            )
-            event = yield from until(self._engine, request, lambda _: True, None)
-            leader, revision = event.kv, event.revision
+        if leader is not None:
+            self._attend(leader, revision)
+            return
+        self._leader = b""
+        request = watch_request(
+            self._prefix, prefix=True, start_revision=revision + 1, skip="delete"
+        )
+        self._watcher = Watcher(self._engine, request, None)
+
+    def _attend(self, leader: KeyValue, revision: int) -> None:
+        """Announce a leader and watch it."""
         self._pending.append(leader)
+        self._leader = leader.key
         request = watch_request(leader.key, start_revision=revision + 1)
         self._watcher = Watcher(self._engine, request, None)
 
@@ -134,8 +142,11 @@ class Observation:
             self._watcher = None
             return
         for event in events:
-            if event.deleted:
-                watcher.close()
-                self._watcher = None
-                return
-            self._pending.append(event.kv)
+            if self._leader and not event.deleted:
+                self._pending.append(event.kv)
+                continue
+            watcher.close()
+            self._watcher = None
+            if not self._leader:
+                self._attend(event.kv, event.revision)
+            return

@@ -11,9 +11,8 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from pykvd.client.transport import CallError
-from pykvd.client.wire.blocking import CLOSED, DEADLINE
 from pykvd.client.wire.http2 import Call, ClientConnection, timeout_text, unheard
-from pykvd.client.wire.limits import DIAL_TIMEOUT, KEEPALIVE_PAUSE, keepalive
+from pykvd.client.wire.limits import CLOSED, DEADLINE, DIAL_TIMEOUT, KEEPALIVE_PAUSE, keepalive
 from pykvd.status import Code
 from pykvd.transport.keepalive import Action
 

@@ -1,11 +1,14 @@
-"""The times that connections keep, for both drivers."""
+"""The times that connections keep, and what they say, for both drivers."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from pykvd import transport
 from pykvd.transport.keepalive import KeepAlive
+from pykvd.transport.limits import Limits
+
+DEADLINE: Final = "context deadline exceeded"
+CLOSED: Final = "the client is closed"
 
 DIAL_TIMEOUT: Final = 3.0
 """Longest wait for one server to greet us, in seconds; then another one is tried."""
@@ -25,5 +28,5 @@ READ_BYTES: Final = 1 << 18
 def keepalive() -> KeepAlive:
     """What decides about pings of one connection."""
     return KeepAlive(
-        transport.Limits(keepalive_interval=KEEPALIVE_INTERVAL, keepalive_timeout=KEEPALIVE_TIMEOUT)
+        Limits(keepalive_interval=KEEPALIVE_INTERVAL, keepalive_timeout=KEEPALIVE_TIMEOUT)
     )
