@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
@@ -24,7 +25,16 @@ from pykvd.cluster.membership import Member
 from pykvd.mvcc.backend import DIGEST_KEY
 from pykvd.mvcc.digest import Digest
 from pykvd.mvcc.environment import Environment
-from pykvd.mvcc.record import FRESH, LEASED, MAIN_SHIFT, SUB_SHIFT, TOMBSTONE, parse, read_varint
+from pykvd.mvcc.record import (
+    FRESH,
+    ID_BYTES,
+    LEASED,
+    MAIN_SHIFT,
+    SUB_SHIFT,
+    TOMBSTONE,
+    parse,
+    read_varint,
+)
 from pykvd.mvcc.store import COMPACT_KEY
 from pykvd.node.storage import APPLIED, APPLIED_KEY, CONF_STATE_KEY
 from pykvd.offline.findings import Finding, Severity
@@ -60,7 +70,15 @@ class StoreReport:
     members: int = 0
     applied_index: int = 0
     applied_term: int = 0
-    problems: list[str] = field(default_factory=list)
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    """Offset in bytes, -1 where none can be told, and what is wrong there."""
+
+
+class Problem(NamedTuple):
+    """What is wrong, and with which bytes of the file, if it is with a record."""
+
+    text: str
+    stored: bytes = b""
 
 
 def check_store(file: Path) -> tuple[StoreReport, list[Finding]]:
@@ -74,7 +92,8 @@ def check_store(file: Path) -> tuple[StoreReport, list[Finding]]:
         return StoreReport(), [Finding(Severity.DAMAGE, str(file), -1, text, STORE_WAY_OUT)]
     report = StoreReport(**json.loads(child.stdout))
     return report, [
-        Finding(Severity.DAMAGE, str(file), -1, text, STORE_WAY_OUT) for text in report.problems
+        Finding(Severity.DAMAGE, str(file), offset, text, STORE_WAY_OUT)
+        for offset, text in report.problems
     ]
 
 
@@ -82,33 +101,45 @@ def examine(file: Path) -> StoreReport:
     """Check a data file in this process."""
     report = StoreReport()
     try:
-        with opened(file, file.stat().st_size, readonly=True) as environment:
+        size = file.stat().st_size
+        with opened(file, size, readonly=True) as environment:
             problems = _problems(environment, report)
-            report.problems = list(islice(problems, FINDINGS_MAX))
+            found = list(islice(problems, FINDINGS_MAX))
             if next(problems, None) is not None:
-                report.problems.append("and more of the kind")
+                found.append(Problem("and more of the kind"))
+        report.problems = [(_offset(file, each.stored), each.text) for each in found]
     except (RestoreError, lmdb.Error, OSError) as error:
-        report.problems.append(f"it is no whole store: {error}")
+        report.problems.append((-1, f"it is no whole store: {error}"))
     return report
 
 
-def _problems(environment: Environment, report: StoreReport) -> Iterator[str]:
-    yield from _check_meta(environment, report)
+def _offset(file: Path, stored: bytes) -> int:
+    """Where bytes stand in the file; -1 if nowhere, or in an old page as well."""
+    if not stored:
+        return -1
+    with file.open("rb") as opened_file, mmap(opened_file.fileno(), 0, access=ACCESS_READ) as data:
+        first = data.find(stored)
+        return first if data.find(stored, first + 1) < 0 else -1
+
+
+def _problems(environment: Environment, report: StoreReport) -> Iterator[Problem]:
+    yield from map(Problem, _check_meta(environment, report))
     leases: set[int] = set()
-    yield from _check_tables(environment, report, leases)
+    yield from map(Problem, _check_tables(environment, report, leases))
     chains = _Chains(report.compact_revision)
     checksum = _Checksum(environment, report.compact_revision)
     record_id = 0
     for record_id, framed in environment.scan(0, (1 << 96) - 1):
         report.records += 1
-        yield from chains.check(record_id, framed)
+        for text in chains.check(record_id, framed):
+            yield Problem(text, record_id.to_bytes(ID_BYTES, "big") + framed)
         checksum.add(record_id, framed)
     report.keys = len(chains.live)
     report.revision = max(record_id >> MAIN_SHIFT, report.compact_revision, 1)
     for key, version in chains.live.items():
         if version.lease and version.lease not in leases:
-            yield f"key {key!r} hangs on lease {version.lease:x}, which does not exist"
-    yield from checksum.check(record_id >> MAIN_SHIFT)
+            yield Problem(f"key {key!r} hangs on lease {version.lease:x}, which does not exist")
+    yield from map(Problem, checksum.check(record_id >> MAIN_SHIFT))
 
 
 def _check_meta(environment: Environment, report: StoreReport) -> Iterator[str]:

@@ -360,10 +360,24 @@ def test_what_is_wrong_with_the_store_is_told(data: Path, change: Change, text: 
     out, _, status = utl("verify", "--data-dir", data)
     assert status == 1
     damage = next(line for line in out.splitlines() if line.startswith("damage: "))
-    assert damage.startswith(f"damage: {store_of(data)}/data.mdb: ")
+    assert re.match(rf"damage: {store_of(data)}/data.mdb( at byte \d+)?: ", damage)
     assert text in damage
     assert "way out: restore the data directory with `pykvctl snapshot restore`" in out
     assert f"{data} is DAMAGED" in out
+
+
+def test_the_place_of_a_damaged_record_is_told(data: Path) -> None:
+    file = store_of(data) / "data.mdb"
+    content = bytearray(file.read_bytes())
+    place = content.rfind(b"qux")
+    # The length of the value, which stands before it.
+    content[place - 1] += 1
+    file.write_bytes(content)
+    out, _, status = utl("verify", "--data-dir", data)
+    assert status == 1
+    damage = re.search(r"damage: \S+/data.mdb at byte (\d+): record 6.0 cannot be parsed", out)
+    assert damage is not None, out
+    assert 0 < place - int(damage[1]) < 50
 
 
 def test_a_flipped_byte_of_a_value(data: Path) -> None:
