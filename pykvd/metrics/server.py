@@ -84,6 +84,12 @@ def _raft(node: Node) -> Iterator[Family]:
         "Whether a snapshot is being installed.",
         int(node.installing),
     )
+    yield counter(
+        "etcd_server_learner_promote_successes",
+        "Learners that became voters while this member led.",
+        node.promotions,
+    )
+    yield gauge("etcd_debugging_auth_revision", "Revision of the auth store.", node.auth.revision)
     yield gauge("pykvd_raft_term", "Term of Raft.", status.term)
     yield counter(
         "etcd_server_read_indexes_failed_total", "Linearizable reads timed out.", node.reads.failed

@@ -136,6 +136,8 @@ class Node:
         self.leader_changes = 0
         #: Heartbeats of this leader that were an interval late or more.
         self.late_ticks = 0
+        #: Learners that became voters while this member led.
+        self.promotions = 0
         self._ticked = math.inf
         #: Whether this member only listens.
         self.is_learner = False
@@ -635,6 +637,7 @@ class Node:
 
     def _follow_change(self, change: MemberChange) -> None:
         member = self.membership.members.get(change.member.id)
+        self.promotions += change.action is Action.PROMOTE and self.is_leader
         _log.info(
             "applied a membership change",
             action=change.action.name.lower(),
