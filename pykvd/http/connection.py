@@ -24,10 +24,9 @@ class HttpConnection(asyncio.Protocol):
     waits in the parser, and above a bound in the kernel.
     """
 
-    def __init__(self, server: HttpServer, peer: str, common_name: str) -> None:
+    def __init__(self, server: HttpServer, peer: str) -> None:
         self.congested = False
         self.peer = peer
-        self.common_name = common_name
         self.secure = False
         self._server = server
         self._limits = server.limits

@@ -22,10 +22,6 @@ class Channel(Protocol):
         """As `Exchange.peer`."""
 
     @property
-    def common_name(self) -> str:
-        """As `Exchange.common_name`."""
-
-    @property
     def secure(self) -> bool:
         """As `Exchange.secure`."""
 
@@ -87,11 +83,6 @@ class Exchange:
     def peer(self) -> str:
         """The client's address, as `transport.Call.peer`."""
         return self._channel.peer
-
-    @property
-    def common_name(self) -> str:
-        """Subject common name of the client's verified certificate; empty without one."""
-        return self._channel.common_name
 
     @property
     def secure(self) -> bool:

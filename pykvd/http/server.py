@@ -75,9 +75,9 @@ class HttpServer:
             self._second, self._date = now, formatdate(now, usegmt=True)
         return self._date
 
-    def make_protocol(self, peer: str, common_name: str) -> asyncio.Protocol:
+    def make_protocol(self, peer: str) -> asyncio.Protocol:
         """The protocol of one socket."""
-        return HttpConnection(self, peer, common_name)
+        return HttpConnection(self, peer)
 
     def open_stream(self, head: RequestHead) -> None:
         """Have a request on HTTP/2 that is no gRPC call served here."""

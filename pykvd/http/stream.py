@@ -50,11 +50,6 @@ class HttpStream(Http2Stream):
         return self.connection.peer
 
     @property
-    def common_name(self) -> str:
-        """As `Exchange.common_name`."""
-        return self.connection.common_name
-
-    @property
     def secure(self) -> bool:
         """Only TLS connections have such streams."""
         return True

@@ -172,7 +172,7 @@ class Http2Protocol(asyncio.Protocol):
         self._head = b""
         if not data.startswith(_HTTP2_MARK):
             self._let_go()
-            self._server.hand_over(self._transport, data, self._connection)
+            self._server.hand_over(self._transport, data, self._connection.peer)
             return b""
         self._speaking = True
         return data

@@ -214,14 +214,12 @@ class Server:
         if not self._protocols and self._empty is not None:
             self._empty.set()
 
-    def hand_over(
-        self, transport: asyncio.Transport, data: bytes, connection: ServerConnection
-    ) -> None:
+    def hand_over(self, transport: asyncio.Transport, data: bytes, peer: str) -> None:
         """The client does not speak HTTP/2: give the socket and its first bytes to HTTP/1.1."""
         if self._http is None or self._draining:
             transport.abort()
             return
-        successor = self._http.make_protocol(connection.peer, connection.common_name)
+        successor = self._http.make_protocol(peer)
         transport.set_protocol(successor)
         successor.connection_made(transport)
         successor.data_received(data)

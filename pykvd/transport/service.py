@@ -147,8 +147,8 @@ class Http(Protocol):
     def connections(self) -> int:
         """Sockets that it has now; they count against `Limits.max_connections`."""
 
-    def make_protocol(self, peer: str, common_name: str) -> asyncio.Protocol:
-        """The protocol of a socket that does not speak HTTP/2; both arguments as in `Call`."""
+    def make_protocol(self, peer: str) -> asyncio.Protocol:
+        """The protocol of a socket that does not speak HTTP/2; `peer` as in `Call`."""
 
     def open_stream(self, head: RequestHead) -> None:
         """Fill in `open` and `target` of a request on HTTP/2 that is no gRPC call."""

@@ -146,9 +146,8 @@ class Parrots:
 
     connections = 0
 
-    def make_protocol(self, peer: str, common_name: str) -> Parrot:
+    def make_protocol(self, peer: str) -> Parrot:
         assert peer
-        assert not common_name
         return Parrot()
 
     def open_stream(self, head: RequestHead) -> None:
