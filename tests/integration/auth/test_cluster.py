@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import grpc
 import pytest
@@ -102,16 +103,39 @@ def test_a_login_on_one_member_is_good_on_all(three: Cluster) -> None:
     assert leader in three
 
 
-def test_a_token_is_awaited_by_streams_too(three: Cluster) -> None:
+def test_a_member_that_lags_waits_for_the_login(three: Cluster) -> None:
+    """Asked while it sleeps, it wakes with the request before it and the login still to apply."""
     leader, followers = leader_and_followers(three)
-    with Client(leader.endpoint) as client:
+    sleeper = followers[0]
+    with Client(leader.endpoint) as client, Client(sleeper.endpoint) as late:
         enable_auth(client)
+        ask = late.channel.unary_unary(
+            methods.PUT.path,
+            request_serializer=methods.PUT.request.SerializeToString,
+            response_deserializer=methods.PUT.reply.FromString,
+        )
+        request = rpc.PutRequest(key=OWN)
         for _ in range(5):
-            ann = as_ann(client)
-            for member in followers:
-                with Client(member.endpoint) as other, WatchStream(other, ann) as stream:
-                    answer = stream.create(rpc.WatchCreateRequest(key=OWN))
-                    assert not answer.canceled, answer.cancel_reason
+            ask(request, timeout=20, metadata=as_ann(client))
+            with paused(sleeper):
+                ann = as_ann(client)
+                answer = ask.future(request, timeout=20, metadata=ann)
+                watch = WatchStream(late, ann)
+                watch.send(rpc.WatchRequest(create_request=rpc.WatchCreateRequest(key=OWN)))
+            assert answer.result().header.revision > 1
+            with watch:
+                watch.wait(lambda: bool(watch.responses), "an answer to the watch")  # noqa: B023
+                assert not watch.responses[0].canceled, watch.responses[0].cancel_reason
+
+
+@contextmanager
+def paused(member: Member) -> Iterator[None]:
+    """The member's process does not run meanwhile."""
+    member.pause()
+    try:
+        yield
+    finally:
+        member.resume()
 
 
 def test_a_changed_password_ends_tokens_everywhere(three: Cluster) -> None:

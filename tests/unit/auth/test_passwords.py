@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+import time
 from collections.abc import AsyncIterator
 
 import bcrypt
@@ -117,6 +118,22 @@ async def test_a_stored_hash_that_is_none(passwords: Passwords, bad: bytes) -> N
 def test_nobodys_hash_is_as_slow_as_any(cost: int) -> None:
     """bcrypt takes the cost from the hash; one that it cannot read would take no time."""
     assert bcrypt.hashpw(b"p", nobody(cost))[:29] == nobody(cost)[:29]
+
+
+async def test_an_unknown_user_takes_as_long_as_a_wrong_password() -> None:
+    """In processor time, which does not depend on what else the machine does."""
+    passwords = Passwords(9, clock=Clock())
+    hashed = await stored(passwords, "secret")
+
+    async def cost(stored_hash: bytes | None) -> float:
+        before = time.process_time()
+        assert not await passwords.check("u", "wrong", stored_hash, 1)
+        return time.process_time() - before
+
+    wrong = await cost(hashed)
+    for other in (None, b"", b"junk"):
+        assert wrong / 3 < await cost(other) < wrong * 3
+    passwords.stop()
 
 
 async def test_too_long_a_password(passwords: Passwords) -> None:
