@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from pykvd.api.access import Access
 from pykvd.api.decode import decode
+from pykvd.api.hashing import hash_kv
 from pykvd.api.tasks import CallTasks
 from pykvd.errors import Failure
 from pykvd.logs import get_logger
@@ -124,21 +125,9 @@ class MaintenanceService:
         """Hash the key-value records up to a revision."""
         request = decode(rpc.HashKVRequest, payload)
         self._access.require_admin(call, "hash_kv")
-        store = self._node.store
-        revision = request.revision or store.revision
-        if revision > store.revision:
-            raise Failure.FUTURE_REVISION.error()
 
         async def work() -> None:
-            await self._node.committer.flush()
-            # Only now: a compaction after this is committed behind the reading.
-            compacted = store.compact_revision
-            if 0 < revision < compacted:
-                raise Failure.COMPACTED.error()
-            number = await self._backend.hash_revision(revision, compacted)
-            response = rpc.HashKVResponse(
-                hash=number, compact_revision=compacted, hash_revision=revision
-            )
+            response = await hash_kv(self._node, request.revision)
             call.reply(self._header() + response.SerializeToString())
 
         self._tasks.run(call, work())

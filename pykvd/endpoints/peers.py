@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from pykvd.api.hashing import hash_kv
 from pykvd.endpoints.about import get_only
 from pykvd.errors import RpcError
 from pykvd.http import Exchange, Handler, Response
@@ -35,7 +36,32 @@ def peer_routes(node: Node) -> dict[str, Handler]:
         body = b"true" if node.applier.downgrade_target else b"false"
         return Response(200, (("Content-Type", TEXT), *cluster), body)
 
-    return {"/members": get_only(members), "/downgrade/enabled": async_handler(downgrade)}
+    async def hashkv(exchange: Exchange) -> Response:
+        if exchange.head.method != "GET":
+            return method_not_allowed("GET")
+        if exchange.head.headers.get("x-etcd-cluster-id", cluster[0][1]) != cluster[0][1]:
+            return text_response(412, "cluster ID mismatch\n")
+        try:
+            revision = int(json.loads(exchange.body)["revision"])
+            response = await hash_kv(node, revision)
+        except (ValueError, KeyError, TypeError):
+            return text_response(400, "error unmarshalling request\n")
+        except RpcError as error:
+            return text_response(400, error.message.removeprefix("etcdserver: ") + "\n")
+        value = {
+            "header": {"revision": node.store.revision},
+            "hash": response.hash,
+            "compact_revision": response.compact_revision,
+            "hash_revision": response.hash_revision,
+        }
+        body = json.dumps(value, separators=(",", ":")) + "\n"
+        return Response(200, (("Content-Type", JSON), *cluster), body.encode())
+
+    return {
+        "/members": get_only(members),
+        "/members/hashkv": async_handler(hashkv),
+        "/downgrade/enabled": async_handler(downgrade),
+    }
 
 
 def _describe(member: Member) -> dict[str, object]:

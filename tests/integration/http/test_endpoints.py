@@ -242,7 +242,27 @@ def test_peer_port(server: Server) -> None:
     assert get(peer, "/downgrade/enabled").body == b"false"
     for path in ("/health", "/metrics", "/v3/kv/range", "/nope"):
         assert get(peer, path).status == 404
-    assert call(peer, "/members").status == 405
+
+
+def test_hash_on_the_peer_port(server: Server) -> None:
+    with Connection(f"127.0.0.1:{server.peer_port}") as peer:
+        answer = peer.request("GET", "/members/hashkv", b'{"revision":0}')
+        wanted = call(server.endpoint, "/v3/maintenance/hashkv", {}).json
+        assert answer.json == {
+            "header": {"revision": int(wanted["header"]["revision"])},
+            "hash": wanted["hash"],
+            "compact_revision": int(wanted["compact_revision"]),
+            "hash_revision": int(wanted["hash_revision"]),
+        }
+        for body in (b"", b"[]", b'{"revision":"x"}', b"{}"):
+            refused = peer.request("GET", "/members/hashkv", body)
+            assert (refused.status, refused.body) == (400, b"error unmarshalling request\n")
+        future = peer.request("GET", "/members/hashkv", b'{"revision":99999}')
+        assert (future.status, future.body[:5]) == (400, b"mvcc:")
+        stranger = {"X-Etcd-Cluster-ID": "5"}
+        assert peer.request("GET", "/members/hashkv", b"{}", stranger).status == 412
+        for path in ("/members", "/members/hashkv", "/version"):
+            assert peer.request("POST", path).status == 405
 
 
 def test_ports_for_metrics_alone() -> None:
