@@ -63,6 +63,9 @@ def _client_server(config: Config) -> TlsServer | None:
         settings = _with_own_certificate(settings, config, "client", urls)
     _warn_of_plain("client", settings, urls)
     _check_urls(settings, urls, config.listen_metrics_urls)
+    if settings.client_cert_file:
+        # The JSON gateway needs no connection to ourselves; but wrong files are told, as by etcd.
+        TlsClient(settings)
     return _server(settings, "client")
 
 

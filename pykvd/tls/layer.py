@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 RECORD_BYTES = 16 << 10
 """The most that one record holds (RFC 8446 5.1)."""
+UNASKED_BYTES = 1 << 10
+"""What a client may have us send without any data of its own: some forty answers to key updates.
+
+They would fill memory for one who reads none of them.
+"""
 REFUSAL_LINGER_S = 1.0
 """How long the other end has to read why it is refused."""
 
@@ -62,6 +67,8 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object: ssl.SSLObject
+        self._wrapped = False
+        self._unasked = 0
         self._error: Exception | None = None
         self._ended = False
         self._cut: asyncio.TimerHandle | None = None
@@ -81,6 +88,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
             )
         except (ssl.SSLError, ValueError) as error:
             raise TlsError(reason(error)) from error
+        self._wrapped = True
         self._encrypt: Callable[[bytes | bytearray | memoryview], int] = self._object.write
         self._decrypt: Callable[[int], bytes] = self._object.read
 
@@ -163,6 +171,18 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
             self._handshaker.lost(self, error)
         else:
             self._protocol.connection_lost(error)
+        self._free()
+
+    def _free(self) -> None:
+        """Let go of OpenSSL's state, which is large, and of the cycles with what was attached.
+
+        The collector of cycles may not come by for hours.
+        """
+        self._protocol = None
+        if self._wrapped:
+            self._wrapped = False
+            del self._object, self._encrypt, self._decrypt
+        self._incoming = self._outgoing = ssl.MemoryBIO()
 
     # Records.
 
@@ -188,12 +208,20 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
             self._fail(error)
         if chunks and self._protocol is not None:
             self._protocol.data_received(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+            self._unasked = 0
         if self._outgoing.pending:
-            self._flush()  # the answer to a key update
+            self._answer()
         if closed and not self._ended:
             if self._protocol is not None:
                 self._protocol.eof_received()
             self.close()
+
+    def _answer(self) -> None:
+        """Send what OpenSSL says by itself: answers to key updates, which nobody needs many of."""
+        self._unasked += self._outgoing.pending
+        self._flush()
+        if self._unasked > UNASKED_BYTES:
+            self.drop(TlsError("tls: too many non-advancing records"))
 
     def _flush(self) -> None:
         if self._outgoing.pending:
@@ -300,7 +328,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """`ssl_object`, `common_name`, and what the socket knows."""
         if name == "ssl_object":
-            return self._object
+            return self._object if self._wrapped else default
         if name == "common_name":
             return self.common_name
         return self._socket.get_extra_info(name, default)

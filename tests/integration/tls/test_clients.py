@@ -193,6 +193,10 @@ def test_tls_on_a_unix_socket(papers: Papers) -> None:
     [
         ([], "TLS key/cert (--cert-file, --key-file) must be provided for client url"),
         (["--cert-file=/no/c", "--key-file=/no/k"], "open /no/c: no such file or directory"),
+        (
+            ["--auto-tls", "--client-cert-file=/no/c", "--client-key-file=/no/k"],
+            "open /no/c: no such file or directory",
+        ),
         (["--auto-tls", "--self-signed-cert-validity=0"], "selfSignedCertValidity is invalid"),
         (["--auto-tls", "--cipher-suites=TLS_NO"], 'unexpected TLS cipher suite "TLS_NO"'),
     ],

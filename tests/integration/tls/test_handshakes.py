@@ -213,6 +213,31 @@ async def test_whatever_is_sent_the_listener_goes_on(
     assert not [record for record in caplog.records if record.exc_info or record.name == "asyncio"]
 
 
+async def test_endless_key_updates_are_cut(papers: Papers) -> None:
+    """RFC 8446 4.6.3: each may ask for one in return, which would pile up unread."""
+    async with serving(settings(papers.server)) as port:
+        client = await asyncio.create_subprocess_exec(
+            *("openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_3", "-msg"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        assert client.stdin is not None
+        assert client.stdout is not None
+        answers = 0
+        async with asyncio.timeout(4 * TIMEOUT):
+            while b"Verify return code" not in await client.stdout.readline():
+                pass
+            client.stdin.write(b"K\n")
+            while line := await client.stdout.readline():
+                if line.endswith(b"KeyUpdate\n"):
+                    answers += line.startswith(b"<<<")
+                    if line.startswith(b">>>"):
+                        client.stdin.write(b"K\n")
+            await client.wait()
+        assert 5 < answers < 100
+
+
 async def test_rejections_do_not_flood_the_log(
     papers: Papers, caplog: pytest.LogCaptureFixture
 ) -> None:
