@@ -75,6 +75,22 @@ def test_a_member_joins_over_tls(tmp_path: Path) -> None:
         works(cluster, "n1", "n2")
 
 
+def test_a_member_far_behind_gets_a_snapshot_over_tls(tmp_path: Path) -> None:
+    ca = Authority(tmp_path)
+    short = ("--snapshot-count=10", "--snapshot-catchup-entries=5")
+    with secure_cluster(lambda name: mutual(ca, ca.issue(name), *short)) as cluster:
+        cluster.start()
+        works(cluster, "n1", "n2", "n3")
+        cluster["n3"].kill()
+        leader = cluster.leader([cluster["n1"], cluster["n2"]])
+        for number in range(60):
+            key = b"%d" % number
+            leader.call(PUT, rpc_pb2.PutRequest(key=key, value=bytes(20_000)))
+        cluster["n3"].start()
+        cluster.wait_equal()
+        assert "installed a snapshot" in cluster["n3"].messages()
+
+
 def test_a_member_of_another_authority_is_refused(tmp_path: Path) -> None:
     ca, other = Authority(tmp_path), Authority(tmp_path, "other")
 
