@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from pykvd.pb import kv_pb2, rpc_pb2, v3election_pb2, v3lock_pb2
+from pykvd.pb import auth_pb2, kv_pb2, rpc_pb2, v3election_pb2, v3lock_pb2
 from tests.harness import ETCD, Client, Failure, Kind, Server, methods, wait_until
 from tests.harness.methods import Method, Reply, Request
 
@@ -164,6 +164,43 @@ def test_one_holder_at_a_time(server: Server) -> None:
     with Client(server.endpoint) as client:
         [pair] = client.call(methods.RANGE, rpc_pb2.RangeRequest(key=b"counter")).kvs
     assert pair.value == b"40"
+
+
+def login(client: Client, name: str) -> tuple[tuple[str, str], ...]:
+    """The metadata of a user whose password is `p`."""
+    request = rpc_pb2.AuthenticateRequest(name=name, password="p")
+    return (("token", client.call(methods.AUTHENTICATE, request).token),)
+
+
+def test_locks_are_taken_in_the_name_of_the_caller(fresh: Client, subject_kind: Kind) -> None:
+    """Whoever may write the keys of a lock may take it, and give it up while waiting."""
+    for user in ("root", "alice"):
+        add = rpc_pb2.AuthUserAddRequest(name=user, password="p")
+        fresh.call(methods.USER_ADD, add)
+    allowed = auth_pb2.Permission(
+        permType=auth_pb2.Permission.READWRITE, key=b"mine/", range_end=b"mine0"
+    )
+    fresh.call(methods.ROLE_ADD, rpc_pb2.AuthRoleAddRequest(name="r"))
+    grant_it = rpc_pb2.AuthRoleGrantPermissionRequest(name="r", perm=allowed)
+    fresh.call(methods.ROLE_GRANT, grant_it)
+    for user, role in (("root", "root"), ("alice", "r")):
+        fresh.call(methods.USER_GRANT_ROLE, rpc_pb2.AuthUserGrantRoleRequest(user=user, role=role))
+    fresh.call(methods.AUTH_ENABLE)
+    alice = login(fresh, "alice")
+    denied = Failure("UNKNOWN", "etcdserver: permission denied")
+    assert fresh.attempt(methods.LOCK, LOCK(name=b"other"), alice) == denied
+    assert fresh.attempt(methods.LEADER, LEADER(name=b"other"), alice) == denied
+    held = fresh.call(methods.LOCK, LOCK(name=b"mine"), alice)
+    if subject_kind == ETCD:
+        return  # It releases without a token, in vain.
+    waiting = fresh.attempt(methods.LOCK, LOCK(name=b"mine"), alice, timeout=0.5)
+    assert isinstance(waiting, Failure)
+    prefix = rpc_pb2.RangeRequest(key=b"mine/", range_end=b"mine0")
+    wait_until(
+        lambda: [kv.key for kv in fresh.call(methods.RANGE, prefix, alice).kvs] == [held.key],
+        "the waiting key to go",
+        WAIT_S,
+    )
 
 
 # Elections
