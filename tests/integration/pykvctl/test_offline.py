@@ -367,9 +367,12 @@ def test_what_is_wrong_with_the_store_is_told(data: Path, change: Change, text: 
 
 
 def test_the_place_of_a_damaged_record_is_told(data: Path) -> None:
+    # So that no old page holds the record too.
+    assert utl("defrag", "--data-dir", data)[2] == 0
     file = store_of(data) / "data.mdb"
     content = bytearray(file.read_bytes())
-    place = content.rfind(b"qux")
+    assert content.count(b"qux") == 1
+    place = content.find(b"qux")
     # The length of the value, which stands before it.
     content[place - 1] += 1
     file.write_bytes(content)
