@@ -70,7 +70,7 @@ class Codec:
             union = field.containing_oneof.name if field.containing_oneof else ""
             entry = field.name, union, _parser(field)
             self._parsers[field.name] = self._parsers[field.json_name] = entry
-            self._writers[field.number] = field.name, _writer(field)
+            self._writers[field.number] = f'"{field.name}":', _writer(field)
 
     def parse(self, value: object) -> Message:
         """The message in a JSON value.
@@ -109,18 +109,18 @@ class Codec:
                 fields[field] = parsed
         return fields
 
-    def members(self, message: Message) -> list[tuple[str, str]]:
-        """Name and JSON text of each field that is set, in the order of field numbers."""
+    def members(self, message: Message) -> list[str]:
+        """The JSON members (`"name":value`) of what is set, in the order of field numbers."""
         writers = self._writers
         members = []
         for field, content in message.ListFields():
             name, write = writers[field.number]
-            members.append((name, write(content)))
+            members.append(name + write(content))
         return members
 
     def text(self, message: Message) -> str:
         """The JSON text of a message."""
-        return "{" + ",".join([f'"{name}":{text}' for name, text in self.members(message)]) + "}"
+        return "{" + ",".join(self.members(message)) + "}"
 
     def convert(self, serialized: bytes) -> bytes:
         """The JSON text of a serialized message."""

@@ -20,8 +20,6 @@ from pykvd.transport.grpc import message_too_large
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from google.protobuf.descriptor import MethodDescriptor
-
     from pykvd.http import Exchange, Handler
     from pykvd.transport import StreamHandler, UnaryHandler
     from pykvd.transport.statistics import Counters, MethodCounters
@@ -31,6 +29,7 @@ LARGE_BODY_BYTES: Final = 32 << 10
 
 _logger = logging.getLogger("pykvd.gateway")
 
+_Reader = Callable[[bytes], list[bytes]]
 _Starter = Callable[["Exchange", list[bytes]], None]
 
 
@@ -64,7 +63,8 @@ class Gateway:
                 start = partial(_start_stream, streams[grpc_path], codec(method.output_type))
             else:
                 start = partial(_unimplemented, f"unknown service {service}")
-            self._handlers[path] = partial(self._serve, method, codec(method.input_type), start)
+            read = partial(self._read, codec(method.input_type), method.client_streaming)
+            self._handlers[path] = partial(self._serve, read, start)
 
     def routes(self) -> dict[str, Handler]:
         """The handlers by path, for the application of a listener."""
@@ -80,54 +80,48 @@ class Gateway:
         """Stop the thread that reads large bodies."""
         self._reader.shutdown(wait=False, cancel_futures=True)
 
-    def _serve(
-        self, method: MethodDescriptor, requests: Codec, start: _Starter, exchange: Exchange
-    ) -> None:
+    def _serve(self, read: _Reader, start: _Starter, exchange: Exchange) -> None:
         if exchange.head.method != "POST":
             exchange.respond(_METHOD_NOT_ALLOWED)
             return
         if len(exchange.body) <= LARGE_BODY_BYTES:
-            self._start(exchange, start, lambda: self._read(method, requests, exchange.body))
+            _start(exchange, start, lambda: read(exchange.body))
             return
-        task = asyncio.get_running_loop().create_task(
-            self._read_aside(method, requests, start, exchange)
-        )
+        task = asyncio.get_running_loop().create_task(self._read_aside(read, start, exchange))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _start(self, exchange: Exchange, start: _Starter, read: Callable[[], list[bytes]]) -> None:
-        try:
-            messages = read()
-        except JsonError as error:
-            exchange.respond(error_response(Code.INVALID_ARGUMENT, str(error)))
-        except RpcError as error:
-            exchange.respond(error_response(error.code, error.message))
-        else:
-            start(exchange, messages)
-
-    async def _read_aside(
-        self, method: MethodDescriptor, requests: Codec, start: _Starter, exchange: Exchange
-    ) -> None:
-        reading = asyncio.get_running_loop().run_in_executor(
-            self._reader, self._read, method, requests, exchange.body
-        )
+    async def _read_aside(self, read: _Reader, start: _Starter, exchange: Exchange) -> None:
+        reading = asyncio.get_running_loop().run_in_executor(self._reader, read, exchange.body)
         await asyncio.wait((reading,))
         if not exchange.done:
-            self._start(exchange, start, reading.result)
+            _start(exchange, start, reading.result)
 
-    def _read(self, method: MethodDescriptor, requests: Codec, body: bytes) -> list[bytes]:
-        """The serialized requests in a body: one, or any number on a client's stream."""
+    def _read(self, requests: Codec, many: bool, body: bytes) -> list[bytes]:
+        """The serialized requests in a body: one, or any number if there may be `many`."""
         messages = []
         for value in load(body):
             message = requests.parse(value).SerializeToString()
             if len(message) > self._max_message_bytes:
                 raise message_too_large(len(message), self._max_message_bytes)
             messages.append(message)
-            if not method.client_streaming:
+            if not many:
                 return messages  # what follows is not looked at (as grpc-gateway)
-        if not messages and not method.client_streaming:
+        if not messages and not many:
             messages.append(b"")
         return messages
+
+
+def _start(exchange: Exchange, start: _Starter, read: Callable[[], list[bytes]]) -> None:
+    """Begin the call, if its requests can be read."""
+    try:
+        messages = read()
+    except JsonError as error:
+        exchange.respond(error_response(Code.INVALID_ARGUMENT, str(error)))
+    except RpcError as error:
+        exchange.respond(error_response(error.code, error.message))
+    else:
+        start(exchange, messages)
 
 
 def _start_unary(

@@ -34,20 +34,21 @@ class Pieces:
         for start, stop in _runs(self._serialized, self._size):
             message = kind.FromString(self._serialized[start:stop])
             parts = []
-            for name, text in self._codec.members(message):
-                parts.append(self._member(name, text, separator))
+            for member in self._codec.members(message):
+                parts.append(self._piece(member, separator))
                 separator = ","
             yield "".join(parts).encode()
         yield (self._close() + ("}" if separator == "," else "{}")).encode()
 
-    def _member(self, name: str, text: str, separator: str) -> str:
+    def _piece(self, member: str, separator: str) -> str:
         """One member, its list left open for what may follow."""
+        name, _, text = member.partition(":")
         if not text.startswith("["):
-            return f'{self._close()}{separator}"{name}":{text}'
+            return f"{self._close()}{separator}{member}"
         items = text[1:-1]
         if name == self._list:
             return f",{items}"
-        opening = f'{self._close()}{separator}"{name}":['
+        opening = f"{self._close()}{separator}{name}:["
         self._list = name
         return opening + items
 
