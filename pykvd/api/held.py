@@ -4,11 +4,14 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from pykvd.errors import RpcError
+from pykvd.errors import Code, RpcError
+from pykvd.logs import get_logger
 from pykvd.transport import Stream, StreamHandler, StreamReceiver
 
 #: Messages kept before the client is given no more receive window.
 MAX_HELD = 16
+
+_log = get_logger("api")
 
 
 class HeldStream:
@@ -38,6 +41,9 @@ class HeldStream:
                 receiver.half_closed()
         except RpcError as error:
             self._stream.finish(error.code, error.message)
+        except Exception:  # noqa: BLE001  # whatever failed, the caller must hear
+            _log.exception("a stream could not be started")
+            self._stream.finish(Code.UNKNOWN, "pykvd: internal error")
 
     def message_received(self, message: bytes) -> None:
         """Keep it, or pass it on."""

@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import NamedTuple
 
-_HEAD = Struct("<QH")
+_HEAD = Struct("<QI")
 
 
 class Identity(NamedTuple):
@@ -13,7 +13,7 @@ class Identity(NamedTuple):
     revision: int
 
     def encode(self) -> bytes:
-        """As it stands in the log: revision u64, length of the name u16, name in UTF-8."""
+        """As it stands in the log: revision u64, length of the name u32, name in UTF-8."""
         name = self.user.encode()
         return _HEAD.pack(self.revision, len(name)) + name
 

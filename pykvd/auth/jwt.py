@@ -101,7 +101,7 @@ class JwtTokens:
             _log.warn("failed to parse a JWT token", error=type(error).__name__)
             return None
         name, revision = claims.get("username"), _revision(claims.get("revision"))
-        if not isinstance(name, str) or revision is None:
+        if not isinstance(name, str) or not _is_text(name) or revision is None:
             _log.warn("failed to obtain user claims from jwt token")
             return None
         return Identity(name, revision), float(claims.get("exp", inf))
@@ -127,6 +127,11 @@ class JwtTokens:
 
     def forget_all(self) -> None:
         """Nothing has to be forgotten."""
+
+
+def _is_text(name: str) -> bool:
+    """Whether the log can hold a name: JSON may have half of a surrogate pair in a string."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _revision(claim: object) -> int | None:

@@ -113,6 +113,8 @@ class Applier:
         self._alarms_changed()
         self.downgrade_target = dict(backend.table("meta")).get(_DOWNGRADE_KEY, b"").decode()
         self.auth.load(backend.table)
+        # Whose password was changed in between, nobody will say.
+        self.tokens.forget_all()
         self.timeline.load(backend.table(TABLE))
         for _, value in backend.table("member"):
             member = Member.decode(value)

@@ -71,6 +71,7 @@ GOOD = {"username": "u", "revision": 3, "exp": time.time() + HOUR}
         {"revision": 3},
         {**GOOD, "username": 5},
         {**GOOD, "username": None},
+        {**GOOD, "username": "\ud800"},
         {**GOOD, "revision": "3"},
         {**GOOD, "revision": True},
         {**GOOD, "revision": -1},
