@@ -104,6 +104,10 @@ def _server(settings: TlsSettings, kind: str) -> TlsServer | None:
     if not settings.cert_file:
         return None
     server = TlsServer(settings, kind)
+    if not settings.verifies_clients and (
+        settings.allowed_cns or settings.allowed_hostnames or settings.crl_file
+    ):
+        _log.warn(f"{kind} listeners ask nobody for a certificate; rules about them do not apply")
     _log.info(
         f"starting with {kind} TLS",
         tls_info=_describe(settings),

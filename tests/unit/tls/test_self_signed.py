@@ -14,6 +14,7 @@ from pykvd.config.urls import parse_urls
 from pykvd.tls import TlsError
 from pykvd.tls.configured import member_tls
 from pykvd.tls.self_signed import self_signed
+from tests.harness.certificates import Authority
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,6 +97,23 @@ def test_options(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     )
     assert text in caplog.text
     assert "while --client-cert-auth is enabled; ignoring client cert auth" in caplog.text
+
+
+@pytest.mark.parametrize("verifies", [False, True])
+def test_rules_that_do_not_apply_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, verifies: bool
+) -> None:
+    ca = Authority(tmp_path)
+    pair = ca.issue("server")
+    member_tls(
+        Config(
+            cert_file=str(pair.cert),
+            key_file=str(pair.key),
+            client_crl_file=str(ca.revoke()),
+            trusted_ca_file=str(ca.file) if verifies else "",
+        )
+    )
+    assert ("client listeners ask nobody for a certificate" in caplog.text) is not verifies
 
 
 @pytest.mark.parametrize(
