@@ -36,7 +36,7 @@ class Guard:
         self._node = node
         self._access = access
         self._tasks = CallTasks()
-        self._streams: dict[Stream, None] = {}
+        self._streams: dict[Stream, StreamReceiver] = {}
         self._missed = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -74,18 +74,22 @@ class Guard:
         def guarded(stream: Stream) -> StreamReceiver:
             if self._node.is_learner and path not in LEARNER_STREAMS:
                 raise Failure.LEARNER.error()
-            if _wants_leader(stream):
-                if not self._node.leader:
-                    raise Failure.NO_LEADER.error()
-                self._watch(stream)
+            demanding = _wants_leader(stream)
+            if demanding and not self._node.leader:
+                raise Failure.NO_LEADER.error()
+            receiver: StreamReceiver
             if self._node.auth.enabled and self._access.must_wait(stream):
-                return HeldStream(stream, handler, self._node.read_barrier)
-            return handler(stream)
+                receiver = HeldStream(stream, handler, self._node.read_barrier)
+            else:
+                receiver = handler(stream)
+            if demanding:
+                self._watch(stream, receiver)
+            return receiver
 
         return guarded
 
-    def _watch(self, stream: Stream) -> None:
-        self._streams[stream] = None
+    def _watch(self, stream: Stream, receiver: StreamReceiver) -> None:
+        self._streams[stream] = receiver
         if self._timer is None:
             self._schedule()
 
@@ -96,12 +100,14 @@ class Guard:
     def _check(self) -> None:
         """End the streams whose clients do not want to hang on a member that is cut off."""
         self._timer = None
-        self._streams = {stream: None for stream in self._streams if not stream.done}
+        self._streams = {each: owner for each, owner in self._streams.items() if not each.done}
         self._missed = 0 if self._node.leader else self._missed + 1
         if self._missed >= CHECKS:
             streams, self._streams = self._streams, {}
-            for stream in streams:
+            for stream, receiver in streams.items():
                 stream.finish(Failure.NO_LEADER.code, Failure.NO_LEADER.text)
+                # It was not the receiver that finished the stream: it must let go of its watchers.
+                receiver.closed()
         if self._streams:
             self._schedule()
 

@@ -174,7 +174,10 @@ class KVService:
 
     def _read_txn(self, call: Call, request: rpc.TxnRequest) -> bytes:
         self._access.permit(call, "txn", self._permissions.check_txn, request)
-        return self._node.applier.read_txn(request)
+        started = perf_counter()
+        response = self._node.applier.read_txn(request)
+        self._node.meter.transaction_read(request, perf_counter() - started, len(response))
+        return response
 
     def compact(self, call: Call, payload: bytes) -> None:
         """Propose a compaction; a physical one is answered when the records are gone."""

@@ -119,6 +119,11 @@ class Meter:
         if seconds > self._apply_limit:
             self._too_long(seconds, "read-only range ", describe(None, request), size)
 
+    def transaction_read(self, request: Message, seconds: float, size: int) -> None:
+        """A transaction that only reads was answered with `size` bytes."""
+        if seconds > self._apply_limit:
+            self._too_long(seconds, "read-only txn ", describe(None, request), size)
+
     def _too_long(self, seconds: float, prefix: str, request: str, size: int) -> None:
         self.slow += 1
         if self._lines.take():
