@@ -11,6 +11,7 @@ from benchmarks.workloads.lease import LEASE_WORKLOADS
 from benchmarks.workloads.mixed import MIXED_WORKLOADS
 from benchmarks.workloads.put import PUT_WORKLOADS
 from benchmarks.workloads.ranges import RANGE_WORKLOADS
+from benchmarks.workloads.scraped import SCRAPED_WORKLOADS
 from benchmarks.workloads.tls import TLS_WORKLOADS
 from benchmarks.workloads.txn import TXN_WORKLOADS
 from benchmarks.workloads.watch import WATCH_WORKLOADS
@@ -19,6 +20,7 @@ from benchmarks.workloads.watch import WATCH_WORKLOADS
 # last, because it stays on.
 WORKLOADS: tuple[Workload, ...] = (
     *PUT_WORKLOADS,
+    *SCRAPED_WORKLOADS,
     *GATEWAY_WORKLOADS,
     *TLS_WORKLOADS,
     *TXN_WORKLOADS,
