@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]  # has no stubs of its own
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
