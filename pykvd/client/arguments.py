@@ -48,6 +48,13 @@ def text(field: str, given: object) -> str:
     return given
 
 
+def flag(field: str, given: object) -> bool:
+    """True or False; raises TypeError."""
+    if not isinstance(given, bool):
+        raise TypeError(f"{field}: expected bool, got {type(given).__name__}")
+    return given
+
+
 def integer(field: str, given: object, low: int = 0, high: int = INT64_MAX) -> int:
     """A whole number in bounds; raises TypeError or ValueError."""
     if not isinstance(given, int) or isinstance(given, bool):

@@ -129,13 +129,10 @@ class Engine:
 
         Arguments are checked at once, not when the plan is run.
         """
+        if endpoint is not None:
+            arguments.text("endpoint", endpoint)
         data = arguments.message(request, self._max_request_bytes)
         return self._call(method, data, self.deadline(timeout), endpoint)
-
-    def call_by(self, method: Method[Req, Resp], request: Req, deadline: float) -> Plan[Resp]:
-        """The same with a deadline."""
-        data = arguments.message(request, self._max_request_bytes)
-        return self._call(method, data, deadline, None)
 
     def _call(
         self, method: Method[Req, Resp], data: bytes, deadline: float, only: str | None

@@ -44,7 +44,7 @@ def span(key: Data, end: Data | None, *, prefix: bool) -> tuple[bytes, bytes]:
     An empty `key` stands for the beginning, an empty `end` for the end of all keys.
     """
     first = arguments.data("key", key)
-    if prefix:
+    if arguments.flag("prefix", prefix):
         if end is not None:
             raise ValueError("end: not together with prefix")
         return (first, prefix_end(first)) if first else (TO_THE_END, TO_THE_END)
@@ -77,9 +77,9 @@ def range_request(
         range_end=range_end,
         limit=arguments.integer("limit", limit),
         revision=arguments.integer("revision", revision),
-        serializable=serializable,
-        keys_only=keys_only,
-        count_only=count_only,
+        serializable=arguments.flag("serializable", serializable),
+        keys_only=arguments.flag("keys_only", keys_only),
+        count_only=arguments.flag("count_only", count_only),
         min_mod_revision=arguments.integer("min_mod_revision", min_mod_revision),
         max_mod_revision=arguments.integer("max_mod_revision", max_mod_revision),
         min_create_revision=arguments.integer("min_create_revision", min_create_revision),
@@ -108,9 +108,9 @@ def put_request(
         key=arguments.key("key", key),
         value=arguments.data("value", value),
         lease=arguments.lease(lease),
-        prev_kv=prev_kv,
-        ignore_value=ignore_value,
-        ignore_lease=ignore_lease,
+        prev_kv=arguments.flag("prev_kv", prev_kv),
+        ignore_value=arguments.flag("ignore_value", ignore_value),
+        ignore_lease=arguments.flag("ignore_lease", ignore_lease),
     )
     if ignore_value and request.value:
         raise ValueError("value: must be empty with ignore_value")
@@ -124,7 +124,9 @@ def delete_request(
 ) -> rpc.DeleteRangeRequest:
     """A deletion; see `Client.delete` for the arguments."""
     first, range_end = span(key, end, prefix=prefix)
-    return rpc.DeleteRangeRequest(key=first, range_end=range_end, prev_kv=prev_kv)
+    return rpc.DeleteRangeRequest(
+        key=first, range_end=range_end, prev_kv=arguments.flag("prev_kv", prev_kv)
+    )
 
 
 def watch_request(
@@ -147,7 +149,7 @@ def watch_request(
         key=first,
         range_end=range_end,
         start_revision=arguments.integer("start_revision", start_revision),
-        prev_kv=prev_kv,
-        progress_notify=progress,
+        prev_kv=arguments.flag("prev_kv", prev_kv),
+        progress_notify=arguments.flag("progress", progress),
         filters=[_FILTERS[name] for name in names],
     )

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, cast
 
 from pykvd.client.transport import CallError
 from pykvd.client.wire.http2 import Call, ClientConnection, timeout_text, unheard
-from pykvd.client.wire.limits import CLOSED, DEADLINE, DIAL_TIMEOUT, KEEPALIVE_PAUSE, keepalive
+from pykvd.client.wire.limits import (
+    CLOSED,
+    DEADLINE,
+    DIAL_TIMEOUT,
+    KEEPALIVE_PAUSE,
+    SILENT,
+    keepalive,
+)
 from pykvd.status import Code
 from pykvd.transport.keepalive import Action
 
@@ -40,11 +47,13 @@ class AsyncioTransport:
         if connection is None or not connection.usable:
             connection = await self._dial(deadline)
         call = connection.start(path, deadline, metadata, request)
+        started = time.monotonic()
         try:
             while call.code is None:
                 await connection.wait(call, deadline)
         except TimeoutError:
             connection.cancel(call)
+            connection.doubt(started)
             raise CallError(Code.DEADLINE_EXCEEDED, DEADLINE) from None
         except BaseException:  # the caller was cancelled
             connection.cancel(call)
@@ -131,7 +140,7 @@ class Connection(asyncio.Protocol):
         self._core = ClientConnection(authority, secure=secure)
         self._transport: asyncio.Transport
         self._keepalive = keepalive()
-        self._last_received = time.monotonic()
+        self._last_received = self._expecting_since = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
         self._flushing = False
         self.greeted: asyncio.Future[None] = self._loop.create_future()
@@ -173,6 +182,12 @@ class Connection(asyncio.Protocol):
         """End a call."""
         self._core.cancel(call)
         self._flush_soon()
+
+    def doubt(self, since: float) -> None:
+        """Start no more calls here if nothing at all has come since then."""
+        if self._last_received < since:
+            self._core.lost = self._core.lost or SILENT
+            self._flush_soon()
 
     def close(self, reason: str) -> None:
         """End all calls as CANCELLED and close; `gone` follows."""
@@ -249,14 +264,15 @@ class Connection(asyncio.Protocol):
     def _tick(self) -> None:
         self._timer = self._loop.call_later(KEEPALIVE_PAUSE, self._tick)
         if not self._core.calls:
-            self._last_received = time.monotonic()  # nobody expects an answer
+            self._expecting_since = time.monotonic()
             return
-        action = self._keepalive.tick(time.monotonic(), self._last_received)
+        heard = max(self._last_received, self._expecting_since)
+        action = self._keepalive.tick(time.monotonic(), heard)
         if action is Action.SEND_PING:
             self._core.ping()
             self._flush()
         elif action is Action.CUT:
-            self._core.close("the server does not answer")
+            self._core.close(SILENT)
             self._transport.abort()
 
 

@@ -36,10 +36,12 @@ class BlockingTransport:
     def unary(self, path: str, request: bytes, deadline: float, metadata: Metadata) -> bytes:
         """See `pykvd.client.transport.Transport`."""
         connection, call = self._start(path, deadline, metadata, request)
+        started = time.monotonic()
         try:
             connection.wait(call, deadline, whole=True)
         except TimeoutError:
             connection.cancel(call)
+            connection.doubt(started)
             raise CallError(Code.DEADLINE_EXCEEDED, DEADLINE) from None
         except BaseException:  # a KeyboardInterrupt must not leave the call behind
             connection.cancel(call)

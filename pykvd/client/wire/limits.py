@@ -9,6 +9,7 @@ from pykvd.transport.limits import Limits
 
 DEADLINE: Final = "context deadline exceeded"
 CLOSED: Final = "the client is closed"
+SILENT: Final = "the server does not answer"
 
 DIAL_TIMEOUT: Final = 3.0
 """Longest wait for one server to greet us, in seconds; then another one is tried."""

@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from pykvd.client.wire.http2 import Call, ClientConnection, timeout_text, unheard
-from pykvd.client.wire.limits import DEADLINE, KEEPALIVE_PAUSE, READ_BYTES, keepalive
+from pykvd.client.wire.limits import DEADLINE, KEEPALIVE_PAUSE, READ_BYTES, SILENT, keepalive
 from pykvd.transport.keepalive import Action
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Connection:
         self._unsent = b""
         self._polling_out = False
         self._keepalive = keepalive()
-        self._last_received = time.monotonic()
+        self._last_received = self._listening_since = time.monotonic()
         self._interrupt, self._interrupted = socket.socketpair()
         self._interrupt.setblocking(False)
         self._interrupted.setblocking(False)
@@ -124,6 +124,13 @@ class Connection:
             self._wake_leader()
             self._settle()
 
+    def doubt(self, since: float) -> None:
+        """Start no more calls here if nothing at all has come since then."""
+        with self._lock:
+            if self._last_received < since:
+                self._core.lost = self._core.lost or SILENT
+                self._settle()
+
     def close(self, reason: str) -> None:
         """End all calls as CANCELLED and close the socket once nobody reads it any more."""
         with self._lock:
@@ -175,7 +182,7 @@ class Connection:
             return waiter
         self._leading = True
         # Only silence that somebody listened to tells about the server.
-        self._last_received = time.monotonic()
+        self._listening_since = time.monotonic()
         return None
 
     def _follow(self, call: Call, waiter: _Waiter, deadline: float | None) -> None:
@@ -259,11 +266,12 @@ class Connection:
     def _tick(self) -> None:
         if not self._core.calls:
             return
-        action = self._keepalive.tick(time.monotonic(), self._last_received)
+        heard = max(self._last_received, self._listening_since)
+        action = self._keepalive.tick(time.monotonic(), heard)
         if action is Action.SEND_PING:
             self._core.ping()
         elif action is Action.CUT:
-            self._core.close("the server does not answer")
+            self._core.close(SILENT)
 
     def _flush(self) -> None:
         """Write what is ready; what the socket does not take waits for the leader."""

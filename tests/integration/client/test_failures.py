@@ -117,26 +117,35 @@ def client_touches(client: Client, name: str) -> None:
     client.get(name)
 
 
+async def _freeze(proxy: Proxy) -> None:
+    proxy.freeze()
+
+
 def test_a_silent_server(make: Making, loop: Loop, proxy: Proxy, name: str) -> None:
     client = make(endpoint(proxy))
-    client.put(name, "before")
-
-    async def freeze() -> None:
-        proxy.freeze()
-
-    loop.run(freeze())
-    for call in (
-        lambda: client.put(name, "after", timeout=0.5),
-        lambda: client.get(name, timeout=0.5),
-    ):
+    for write in (True, False):
+        client.put(name, "before")
+        loop.run(_freeze(proxy))
         start = time.monotonic()
         with pytest.raises(DeadlineExceeded) as silent:
-            call()
-        assert isinstance(silent.value, Unavailable)
+            client.put(name, "", timeout=0.5) if write else client.get(name, timeout=0.5)
         assert time.monotonic() - start > 0.4
-    with pytest.raises(DeadlineExceeded) as silent:
-        client.put(name, "after", timeout=0.1)
-    assert silent.value.maybe_applied
+        assert isinstance(silent.value, Unavailable)
+        assert silent.value.maybe_applied is write
+        # The next call does not trust that connection any more.
+        assert client.get(name)
+
+
+@pytest.mark.long
+def test_a_watch_leaves_a_silent_server(
+    make: Making, loop: Loop, proxy: Proxy, server: Server, name: str
+) -> None:
+    client, writer = make(endpoint(proxy)), make(server.endpoint)
+    with client.watch(name) as watch:
+        loop.run(_freeze(proxy))
+        writer.put(name, "unheard at first")
+        assert watch.get(timeout=40).value == b"unheard at first"
+    assert proxy.connections == 2
 
 
 def test_a_lost_server(make: Making, own_server: Server, name: str) -> None:
