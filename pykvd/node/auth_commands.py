@@ -40,7 +40,6 @@ class AuthCommands:
                 request.role, request.key, request.range_end
             ),
         }
-        self.commands = frozenset(self._handlers)
 
     def apply(self, command: Command, request: Message, caller: Identity | None) -> bytes:
         """Run one command; returns the fields of the response after its header."""

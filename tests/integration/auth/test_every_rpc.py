@@ -281,6 +281,18 @@ def test_what_users_may_know_of_themselves(guarded: Guarded) -> None:
     assert client.attempt(methods.USER_GET, other, guarded.root) == NO_USER
 
 
+def test_locks_and_elections_in_ones_own_range(guarded: Guarded) -> None:
+    """They are made of puts, ranges and a lease, all with the caller's rights."""
+    client, ann = guarded.client, as_ann(guarded.client)
+    lock = client.call(methods.LOCK, v3lock_pb2.LockRequest(name=b"app/lock"), ann)
+    client.call(methods.UNLOCK, v3lock_pb2.UnlockRequest(key=lock.key), ann)
+    campaign = v3election_pb2.CampaignRequest(name=b"app/vote", value=b"ann")
+    leader = client.call(methods.CAMPAIGN, campaign, ann).leader
+    observed = client.call(methods.LEADER, v3election_pb2.LeaderRequest(name=b"app/vote"), ann)
+    assert observed.kv.value == b"ann"
+    client.call(methods.RESIGN, v3election_pb2.ResignRequest(leader=leader), ann)
+
+
 def test_health_needs_nobody(guarded: Guarded) -> None:
     for who in ((), (("token", "junk"),)):
         assert not isinstance(guarded.client.attempt(methods.HEALTH, None, who), Failure)
