@@ -7,16 +7,21 @@ may have been carried out is sent again only if its method is repeatable.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import grpc
 
 from pykvctl.dialing import describe, never_sent
 from pykvctl.endpoints import Endpoint
 from pykvctl.errors import RequestError
+from pykvctl.gotext.durations import SECOND
 from pykvctl.methods import AUTHENTICATE, Method, Req, Resp
 from pykvctl.options.global_flags import GlobalFlags
 from pykvctl.transport import SEND_LIMIT_BYTES, TlsFiles, open_channel, read_tls_files, uses_tls
 from pykvd.pb import rpc_pb2 as rpc
+
+if TYPE_CHECKING:
+    from pykvctl.tunnel import Tunnel
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -58,6 +63,7 @@ class Client:
         self._on_failure = on_failure
         self._send_limit = flags.max_request_bytes or SEND_LIMIT_BYTES
         self._channels: dict[Endpoint, grpc.Channel] = {}
+        self._tunnels: list[Tunnel] = []
         self._current = 0
         self._token = ""
 
@@ -67,14 +73,18 @@ class Client:
             [endpoint], self._flags, self._credentials, self._on_failure, files=self._files
         )
         client._channels = self._channels
+        client._tunnels = self._tunnels
         client._token = self._token
         return client
 
     def close(self) -> None:
-        """Close all channels."""
+        """Close all connections."""
         for channel in self._channels.values():
             channel.close()
         self._channels.clear()
+        for tunnel in self._tunnels:
+            tunnel.close()
+        self._tunnels.clear()
 
     def auth_info(self, endpoint: Endpoint) -> str:
         """`tls` or `insecure`."""
@@ -234,8 +244,21 @@ class Client:
         endpoint = self.endpoints[self._current]
         channel = self._channels.get(endpoint)
         if channel is None:
-            channel = self._channels[endpoint] = open_channel(endpoint, self._flags, self._files)
+            tunnel = self._tunnel(endpoint)
+            channel = open_channel(endpoint, self._flags, self._files, tunnel)
+            self._channels[endpoint] = channel
         return channel
+
+    def _tunnel(self, endpoint: Endpoint) -> str:
+        """Where the server is reached without its certificate being verified; else empty."""
+        flags = self._flags
+        if not (flags.insecure_skip_tls_verify and uses_tls(endpoint, flags, self._files)):
+            return ""
+        from pykvctl.tunnel import Tunnel  # noqa: PLC0415  # slow to import, and seldom used
+
+        tunnel = Tunnel(endpoint, flags.cert, flags.key, flags.dial_timeout / SECOND)
+        self._tunnels.append(tunnel)
+        return tunnel.target
 
     def _metadata(self) -> Metadata:
         if self._token:

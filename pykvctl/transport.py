@@ -1,6 +1,5 @@
 """gRPC channels to endpoints: plain text or TLS, sizes, keepalive."""
 
-import socket
 import ssl
 from typing import NamedTuple
 
@@ -81,8 +80,13 @@ def uses_tls(endpoint: Endpoint, flags: GlobalFlags, files: TlsFiles) -> bool:
     return files.given or flags.insecure_skip_tls_verify or not flags.insecure_transport
 
 
-def open_channel(endpoint: Endpoint, flags: GlobalFlags, files: TlsFiles) -> grpc.Channel:
-    """A channel to one endpoint; nothing is dialled until the first call."""
+def open_channel(
+    endpoint: Endpoint, flags: GlobalFlags, files: TlsFiles, tunnel: str = ""
+) -> grpc.Channel:
+    """A channel to one endpoint; nothing is dialled until the first call.
+
+    `tunnel` is what to dial instead, where somebody else speaks TLS.
+    """
     options: list[tuple[str, int | str]] = [
         ("grpc.enable_http_proxy", 0),
         # Sizes sent are checked by the client, which words the refusal.
@@ -94,62 +98,9 @@ def open_channel(endpoint: Endpoint, flags: GlobalFlags, files: TlsFiles) -> grp
         ("grpc.max_reconnect_backoff_ms", 2000),
         ("grpc.min_reconnect_backoff_ms", max(flags.dial_timeout // MILLISECOND, 1)),
     ]
-    if not uses_tls(endpoint, flags, files):
-        return grpc.insecure_channel(endpoint.target, options)
-    root = files.ca
+    if tunnel or not uses_tls(endpoint, flags, files):
+        return grpc.insecure_channel(tunnel or endpoint.target, options)
     if flags.discovery_srv and not flags.insecure_discovery:
         options.append(("grpc.ssl_target_name_override", flags.discovery_srv))
-    if flags.insecure_skip_tls_verify:
-        root, name = _trust_what_is_shown(endpoint, flags.dial_timeout / SECOND)
-        if name:
-            options.append(("grpc.ssl_target_name_override", name))
-    credentials = grpc.ssl_channel_credentials(root, files.key, files.cert)
+    credentials = grpc.ssl_channel_credentials(files.ca, files.key, files.cert)
     return grpc.secure_channel(endpoint.target, credentials, options)
-
-
-def _trust_what_is_shown(endpoint: Endpoint, timeout_s: float) -> tuple[bytes | None, str]:
-    """The server's certificate (PEM) and a name it carries.
-
-    gRPC for Python cannot skip verification, so the certificate that the server shows is made the
-    trusted one. Returns (None, "") if the server cannot be asked; the call then says why.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    shown = _peer_certificate(endpoint, context, timeout_s)
-    if shown is None:
-        return None, ""
-    pem = ssl.DER_cert_to_PEM_cert(shown[0])
-    # Python parses only certificates it has verified, hence the second connection.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-    context.load_verify_locations(cadata=pem)
-    verified = _peer_certificate(endpoint, context, timeout_s)
-    return pem.encode(), verified[1] if verified else ""
-
-
-def _peer_certificate(
-    endpoint: Endpoint, context: ssl.SSLContext, timeout_s: float
-) -> tuple[bytes, str] | None:
-    """The peer's certificate (DER) and, if it was verified, its first alternative name."""
-    context.set_alpn_protocols(["h2"])
-    try:
-        with _connect(endpoint, timeout_s) as raw, context.wrap_socket(raw) as secure:
-            der = secure.getpeercert(binary_form=True)
-            details = secure.getpeercert() or {}
-    except (OSError, ValueError):
-        return None
-    names: object = details.get("subjectAltName", ())
-    first = next((str(value) for _, value in names), "") if isinstance(names, tuple) else ""
-    return (der, first) if der else None
-
-
-def _connect(endpoint: Endpoint, timeout_s: float) -> socket.socket:
-    if endpoint.target.startswith("unix:"):
-        raw = socket.socket(socket.AF_UNIX)
-        raw.settimeout(timeout_s)
-        raw.connect(endpoint.target.removeprefix("unix:"))
-        return raw
-    host, _, port = endpoint.target.rpartition(":")
-    return socket.create_connection((host.strip("[]"), int(port)), timeout_s)

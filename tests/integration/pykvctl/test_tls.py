@@ -5,15 +5,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.harness import PYKVD, Server, kind_from_environment, wait_until
-from tests.harness.certificates import CLIENT, Authority
+from tests.harness.certificates import CLIENT, DAY, LOCAL, Authority
 from tests.integration.pykvctl.conftest import GOLDEN_IDS, environment
 from tests.integration.pykvctl.normalise import recorded, replayed
 from tests.integration.pykvctl.runner import Runner, run_cli
+from tests.integration.pykvctl.test_golden_locks import Live
 from tests.integration.pykvctl.transcript import Outcome, Step, read_transcript
 
 NAME = "24-tls.txt"
@@ -116,15 +118,52 @@ def test_verification_can_be_skipped(server: SecureServer, scheme: str) -> None:
         assert run_cli(words, plain_environment(server)) == (b"k\nv\n", b"", 0)
 
 
-def test_verification_can_be_skipped_for_a_certificate_of_another_name(
-    folder: Path,
-) -> None:
-    Authority(folder, "elsewhere").issue("server", hosts=("node.invalid",))
+@pytest.mark.parametrize(
+    ("hosts", "ends"),
+    [(("node.invalid",), DAY), ((), DAY), (LOCAL, -DAY)],
+    ids=["of another name", "without a name", "expired"],
+)
+def test_any_certificate_will_do(folder: Path, hosts: tuple[str, ...], ends: timedelta) -> None:
+    authority = Authority(folder, "elsewhere")
+    authority.issue("server", hosts=hosts, begins=-2 * DAY, ends=ends)
     with secured(folder) as server:
         words = [f"--endpoints={server.url}", "put", "k", "v", "--command-timeout=500ms"]
         environ = plain_environment(server)
         assert run_cli([*words, "--cacert=elsewhere.pem"], environ)[2] == 1
         assert run_cli([*words, "--insecure-skip-tls-verify"], environ) == (b"OK\n", b"", 0)
+        value = b"x" * 1_000_000
+        words = [f"--endpoints={server.url}", "--insecure-skip-tls-verify"]
+        assert run_cli([*words, "put", "big"], environ, value)[2] == 0
+        assert run_cli([*words, "get", "big", "--print-value-only"], environ)[0] == value + b"\n"
+
+
+def test_without_verification_the_own_certificate_is_shown(folder: Path) -> None:
+    with secured(folder, *VERIFY) as server:
+        words = [f"--endpoints={server.url}", "--insecure-skip-tls-verify", "put", "k", "v"]
+        environ = plain_environment(server)
+        shown = ["--cert=client.pem", "--key=client-key.pem"]
+        assert run_cli([*words, *shown], environ) == (b"OK\n", b"", 0)
+        assert run_cli([*words, "--command-timeout=300ms"], environ)[2] == 1
+
+
+def test_a_watch_without_verification_outlives_the_server(
+    server: SecureServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [f"--endpoints={server.url}", "--insecure-skip-tls-verify"]
+    # A killed command leaves its socket behind.
+    monkeypatch.setenv("TMPDIR", str(server.home))
+    live = Live([*words, "watch", "k", "--prefix", "--rev=1"], plain_environment(server))
+    monkeypatch.delenv("TMPDIR")
+    try:
+        live.wait_lines(3)
+        server.kill()
+        server.start()
+        put = [*words, "put", "k2", "v", "--command-timeout=10s"]
+        assert run_cli(put, plain_environment(server))[2] == 0
+        live.wait_lines(6)
+    finally:
+        live.process.kill()
+        live.finish()
 
 
 def test_watches_and_every_endpoint_over_tls(server: SecureServer) -> None:
