@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: Room for a request's other fields and for white space, beside its largest value.
 _JSON_OVERHEAD_BYTES: Final = 64 << 10
 _log = get_logger("http")
-_CODES: Final = {413: Code.RESOURCE_EXHAUSTED, 500: Code.INTERNAL}
+_CODES: Final = {413: Code.RESOURCE_EXHAUSTED, 500: Code.INTERNAL, 503: Code.UNAVAILABLE}
 
 
 class Endpoints:

@@ -121,6 +121,7 @@ def _start(exchange: Exchange, start: _Starter, read: Callable[[], list[bytes]])
     except RpcError as error:
         exchange.respond(error_response(error.code, error.message))
     else:
+        exchange.body = b""  # a stream may last long
         start(exchange, messages)
 
 

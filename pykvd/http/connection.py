@@ -39,6 +39,7 @@ class HttpConnection(asyncio.Protocol):
         self._half_closed = False
         self._serving = False
         self._reading_paused = False
+        self._held = 0
         self._deadline: float | None = None
         self._expected: tuple[bool, bool] | None = None
         self._unsent_before = 0
@@ -70,6 +71,17 @@ class HttpConnection(asyncio.Protocol):
         elif self._parser.buffered > self._limits.max_pipelined_bytes:
             self._reading_paused = True
             self._transport.pause_reading()
+        if self._held or not self._parser.idle:
+            self._count_held()
+
+    def _count_held(self) -> None:
+        """Keep the server's sum; who makes it too large with much of its own is refused."""
+        server = self._server
+        held = 0 if self._closing else self._parser.held
+        server.held += held - self._held
+        self._held = held
+        if server.held > self._limits.max_held_bytes and held > self._limits.max_pipelined_bytes:
+            self._refuse(BadRequestError(503, "too many requests are under way"))
 
     def eof_received(self) -> bool:
         """The client sends nothing more: answer what it asked, end what would go on for ever."""
@@ -104,6 +116,7 @@ class HttpConnection(asyncio.Protocol):
         """The socket is gone, and with it the answer under way."""
         del exc
         self._closing = True
+        self._count_held()
         self._server.forget(self)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:

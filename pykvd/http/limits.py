@@ -14,6 +14,8 @@ class HttpLimits:
     """Request line and headers together; room for a JWT and cookies of other services."""
     max_body_bytes: int = 3 << 20
     """One request body, decoded from its chunks."""
+    max_held_bytes: int = 256 << 20
+    """Incomplete requests of all connections: many half-sent bodies must not fill memory."""
     max_pipelined_bytes: int = 64 << 10
     """Bytes read ahead of the request that is being answered; more waits in the kernel."""
     head_timeout: float = 30.0

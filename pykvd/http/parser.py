@@ -68,6 +68,11 @@ class RequestParser:
         return len(self._buffer)
 
     @property
+    def held(self) -> int:
+        """The same, and what is there of the body of an incomplete request."""
+        return len(self._buffer) + self._body_bytes
+
+    @property
     def idle(self) -> bool:
         """Whether nothing of a next request has come."""
         return not self._buffer and self._h11 is None
@@ -80,7 +85,7 @@ class RequestParser:
     @property
     def speaks_http(self) -> bool:
         """Whether the bytes that were refused looked like a request line at least."""
-        return _METHOD.match(self._start) is not None
+        return self._head is not None or _METHOD.match(self._start or self._buffer) is not None
 
     def feed(self, data: bytes) -> None:
         """Take what the socket gave."""

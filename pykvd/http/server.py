@@ -46,6 +46,8 @@ class HttpServer:
         self.time = loop.time
         self.call_soon = loop.call_soon
         self.draining = False
+        #: Bytes of incomplete requests.
+        self.held = 0
         self._connections: dict[HttpConnection, None] = {}
         self._empty = asyncio.Event()
         self._empty.set()

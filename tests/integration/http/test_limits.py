@@ -219,6 +219,23 @@ async def test_the_number_of_connections_is_bounded() -> None:
             assert (await asyncio.to_thread(fourth.request, "GET", "/echo")).status == 200
 
 
+async def test_half_sent_bodies_of_all_are_bounded() -> None:
+    limits = replace(
+        PATIENT, max_body_bytes=50_000, max_held_bytes=30_000, max_pipelined_bytes=10_000
+    )
+    opening = b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 40000\r\n\r\n" + bytes(20_000)
+    async with serving({"/echo": echo}, limits) as (address, http):
+        with Connection(address) as first, Connection(address) as second:
+            first.send(opening)
+            await eventually(lambda: http.held > 20_000 - 1)
+            second.send(opening)
+            assert (await asyncio.to_thread(second.answer)).status == 503  # its head is known
+            first.send(bytes(20_000))
+            assert len((await asyncio.to_thread(first.answer)).body) == 40_000
+        await eventually(lambda: http.connections == 0)
+        assert http.held == 0
+
+
 async def test_draining_ends_idle_connections_and_waits_for_answers() -> None:
     held = Held()
     async with serving({"/held": held, "/echo": echo}, PATIENT) as (address, http):
