@@ -5,7 +5,7 @@ one zero byte means every key from `key` on.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 #: A range end that reaches to the last key.
 FROM_KEY = b"\x00"
@@ -55,6 +55,15 @@ class IntervalSet:
         if range_end == FROM_KEY:
             return False
         return key < end and range_end <= end
+
+    def covers_all(self, keys: Collection[bytes]) -> bool:
+        """Whether all of some keys, at least one, are in the set.
+
+        They are mostly of one prefix, and then their bounds tell without a look at each.
+        """
+        if self.covers(min(keys), max(keys) + b"\x00"):
+            return True
+        return all(map(self.covers, keys))
 
 
 def _half_open(interval: Range) -> tuple[bytes, bytes | None]:

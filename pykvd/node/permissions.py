@@ -4,10 +4,11 @@ The one place that knows: `apply` asks it for writes, on every member alike, and
 it for reads. All checks raise RpcError; none is made while auth is off.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pykvd.auth.identity import Identity
 from pykvd.auth.store import AuthStore
+from pykvd.errors import Failure
 from pykvd.lease.lessor import Lessor
 from pykvd.pb import rpc_pb2 as rpc
 
@@ -75,8 +76,8 @@ class Permissions:
         lease = self._lessor.leases.get(lease_id)
         if lease is None or self._auth.is_admin(caller):
             return
-        for key in lease.keys:
-            self._auth.check_write(caller, key)
+        if lease.keys and not self._auth.grants_of(caller).write.covers_all(lease.keys):
+            raise Failure.PERMISSION_DENIED.error()
 
     def check_lease_reads(self, caller: Caller, lease_ids: Iterable[int]) -> None:
         """Raise unless the caller may read every key of these leases."""
@@ -84,12 +85,12 @@ class Permissions:
             return
         for lease_id in lease_ids:
             lease = self._lessor.leases.get(lease_id)
-            for key in lease.keys if lease else ():
-                self._auth.check_read(caller, key)
+            if lease:
+                self.check_reads(caller, lease.keys)
 
-    def check_reads(self, caller: Caller, keys: Iterable[bytes]) -> None:
+    def check_reads(self, caller: Caller, keys: Collection[bytes]) -> None:
         """Raise unless the caller may read each of the keys."""
-        if self._auth.is_admin(caller):
+        if not keys or self._auth.is_admin(caller):
             return
-        for key in keys:
-            self._auth.check_read(caller, key)
+        if not self._auth.grants_of(caller).read.covers_all(keys):
+            raise Failure.PERMISSION_DENIED.error()

@@ -59,6 +59,14 @@ def test_a_range_is_covered_when_every_key_of_it_is(
     assert IntervalSet(granted).covers(*asked) == expected
 
 
+@given(granted=st.lists(grants, max_size=6), asked=st.sets(keys, min_size=1))
+def test_keys_are_covered_when_each_is(
+    granted: list[tuple[bytes, bytes]], asked: set[bytes]
+) -> None:
+    intervals = IntervalSet(granted)
+    assert intervals.covers_all(asked) == all(intervals.covers(key) for key in asked)
+
+
 @given(granted=st.lists(grants, max_size=6), order=st.randoms(use_true_random=False))
 def test_the_order_of_grants_does_not_matter(
     granted: list[tuple[bytes, bytes]], order: object
