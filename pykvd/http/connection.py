@@ -66,9 +66,8 @@ class HttpConnection(asyncio.Protocol):
         if self._closing:
             return
         self._parser.feed(data)
-        if self._exchange is None:
-            self._serve()
-        elif self._parser.buffered > self._limits.max_pipelined_bytes:
+        self._serve()
+        if self._busy and self._parser.buffered > self._limits.max_pipelined_bytes:
             self._reading_paused = True
             self._transport.pause_reading()
         if self._held or not self._parser.idle:
@@ -80,16 +79,18 @@ class HttpConnection(asyncio.Protocol):
         held = 0 if self._closing else self._parser.held
         server.held += held - self._held
         self._held = held
-        if server.held > self._limits.max_held_bytes and held > self._limits.max_pipelined_bytes:
+        limits = self._limits
+        too_much = server.held > limits.max_held_bytes and held > limits.max_pipelined_bytes
+        if too_much and not self._busy:
             self._refuse(BadRequestError(503, "too many requests are under way"))
 
     def eof_received(self) -> bool:
         """The client sends nothing more: answer what it asked, end what would go on for ever."""
         self._half_closed = True
         exchange = self._exchange
-        if exchange is None or self._closing or self.secure:
+        if not self._busy or self._closing or self.secure:
             return False
-        if exchange.started:
+        if exchange is not None and exchange.started:
             exchange.gone()
             return False
         self._set_deadline(self._limits.half_closed_timeout)
@@ -104,8 +105,12 @@ class HttpConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has caught up."""
         self.congested = False
+        if self._closing:
+            return
         if self._exchange is None:
-            self._watch_input()
+            self._expected = None
+            self._resume_reading()
+            self._serve()
             return
         if not self._half_closed:
             self._deadline = None
@@ -127,21 +132,25 @@ class HttpConnection(asyncio.Protocol):
     def _serve(self) -> None:
         """Begin the next requests, as long as their answers come at once.
 
-        Only a few in a turn of the loop: other connections have their turn in between.
+        Only a few in a turn of the loop: other connections have their turn in between. None while
+        the client does not take the answers that it has.
         """
         if self._serving:
             return
         self._serving = True
         for _ in range(_REQUESTS_A_TURN):
-            if self._exchange is not None or self._closing or not self._serve_one():
+            if self._busy or self._closing or not self._serve_one():
                 self._serving = False
                 return
         self._server.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         self._serving = False
-        if self._exchange is None:
-            self._serve()
+        self._serve()
+
+    @property
+    def _busy(self) -> bool:
+        return self._exchange is not None or self.congested
 
     def _serve_one(self) -> bool:
         try:
@@ -229,10 +238,12 @@ class HttpConnection(asyncio.Protocol):
         if not self._keep_alive or self._server.draining:
             self._close()
             return
+        if self.congested:
+            return
         self._resume_reading()
         if not self._parser.idle or self._half_closed:
             self._serve()
-        elif not self.congested:
+        else:
             self._expected = None
             self._set_deadline(self._limits.idle_timeout)
 
@@ -276,7 +287,7 @@ class HttpConnection(asyncio.Protocol):
     def _watch_input(self) -> None:
         """Give the client its time for what comes next: a request, its headers or its body."""
         state = (self._parser.idle, self._parser.in_body)
-        if self.congested or (state == self._expected and not state[0]):
+        if state == self._expected and not state[0]:
             return  # more bytes of the same part do not give it more time
         self._expected = state
         idle, in_body = state

@@ -10,7 +10,7 @@ class HttpLimits:
     The number of connections is bounded by the listener, together with its own.
     """
 
-    max_head_bytes: int = 64 << 10
+    max_head_bytes: int = 32 << 10
     """Request line and headers together; room for a JWT and cookies of other services."""
     max_body_bytes: int = 3 << 20
     """One request body, decoded from its chunks."""

@@ -219,6 +219,27 @@ async def test_the_number_of_connections_is_bounded() -> None:
             assert (await asyncio.to_thread(fourth.request, "GET", "/echo")).status == 200
 
 
+async def test_who_asks_much_and_reads_nothing_waits() -> None:
+    served = 0
+
+    def large(exchange: Exchange) -> None:
+        nonlocal served
+        served += 1
+        exchange.respond(Response(200, (), bytes(1 << 20)))
+
+    async with serving({"/echo": large}, PATIENT) as (address, http):
+        with Connection(address) as client:
+            client.send(GET * 300)
+            await eventually(lambda: served > 0)
+            with Connection(address) as other:
+                await asyncio.to_thread(other.request, "GET", "/nope")
+            assert served < 30  # what sockets hold, and one more
+            for _ in range(300):
+                assert (await asyncio.to_thread(client.answer)).status == 200
+            assert served == 300
+        await eventually(lambda: http.connections == 0)
+
+
 async def test_half_sent_bodies_of_all_are_bounded() -> None:
     limits = replace(
         PATIENT, max_body_bytes=50_000, max_held_bytes=30_000, max_pipelined_bytes=10_000

@@ -13,6 +13,8 @@ from pykvd.http.parser import BadRequestError, RequestParser
 
 LIMITS = HttpLimits(max_head_bytes=4096, max_body_bytes=2000)
 
+CHUNKED = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+
 Parsed = tuple[str, str, dict[str, str], bytes]
 
 
@@ -180,6 +182,7 @@ def test_a_client_that_waits_for_100_is_told_once() -> None:
             + b"x" * 2001,
             413,
         ),
+        (CHUNKED + b"1\r\nx\r\n" * 600, 400),
         (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 5000, 431),
         (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 5000 + b"\r\n\r\n", 431),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
