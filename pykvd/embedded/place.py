@@ -13,6 +13,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, TypeAlias
 
 from pykvd.config.config import Config
+from pykvd.config.member import DEFAULT_PEER_URLS
 from pykvd.config.urls import URL
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Place:
     Without a `config` the directory is a temporary one unless `data_dir` is given, the server
     listens on `port` of the loopback address (0: a free one, None: nowhere) and not for peers, and
     nothing is synced to a disk that is emptied at the end. With one, only what is given here as
-    well is changed in it; `...` stands for a port that is not given.
+    well is changed in it; a lone member whose `port` is given does not listen for peers at the
+    default address either. `...` stands for a port that is not given.
     """
 
     def __init__(self, config: Config | None, data_dir: PathLike | None, port: Port) -> None:
@@ -78,6 +80,9 @@ class Place:
         self.config = config
 
     def _listen(self, config: Config, port: int | None) -> Config:
+        lone = not config.initial_cluster_is_chosen and config.initial_cluster_state == "new"
+        if lone and config.listen_peer_urls == DEFAULT_PEER_URLS:
+            config = replace(config, listen_peer_urls=())
         if port is None:
             return replace(config, listen_client_urls=(), advertise_client_urls=())
         if port == 0:

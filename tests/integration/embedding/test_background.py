@@ -1,6 +1,7 @@
 """`pykvd.serve`: a server in a thread of the program."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -151,6 +152,14 @@ def test_a_configuration(tmp_path: Path) -> None:
     with pykvd.serve(config, port=0, data_dir=tmp_path / "other") as server:
         assert server.endpoint.startswith("127.0.0.1:")
         assert (server.config.max_txn_ops, server.config.name) == (3, "mine")
+    # Nobody wants the peer port of a server that is given a port of its own.
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):  # somebody else's, just as well
+            taken.bind(("127.0.0.1", 2380))
+            taken.listen()
+        with pykvd.serve(pykvd.Config(), port=0, data_dir=tmp_path / "third") as server:
+            assert write(server) == 2
     assert (tmp_path / "data").is_dir()
     assert (tmp_path / "other").is_dir()
 
