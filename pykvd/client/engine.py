@@ -40,6 +40,8 @@ ATTEMPT_MIN: Final = 3.0
 """Seconds that one of several endpoints gets at least to answer a call that can be repeated."""
 SYNC_TIMEOUT: Final = 2.0
 """Seconds that learning the members may take from the call that happens to do it."""
+LOGIN_PAUSE: Final = 0.01
+"""Seconds between looks at whether another call has logged in."""
 REQUIRE_LEADER: Final[Metadata] = (("hasleader", "true"),)
 """Asks a member to end the stream when it has lost its leader, so that another one is found."""
 
@@ -109,6 +111,7 @@ class Engine:
         self._max_request_bytes = max_request_bytes
         self._token: str | None = None
         """None before the first login; empty while the server has auth switched off."""
+        self._logging_in = False
         self._sync_interval = sync_interval
         self._sync_due = clock() if sync_interval is not None else math.inf
 
@@ -195,8 +198,8 @@ class Engine:
         """What goes with a call; logs in if that has to be done first."""
         if self._login is None:
             return ()
-        if self._token is None:
-            yield from self._log_in(self._login, deadline)
+        while self._token is None:
+            yield from self._log_in_once(self._login, deadline)
         return (("token", self._token),) if self._token else ()
 
     @property
@@ -208,6 +211,19 @@ class Engine:
         """Log in before the next call, unless somebody has done so since this was used."""
         if used in {(), (("token", self._token),)}:
             self._token = None
+
+    def _log_in_once(self, login: tuple[str, str], deadline: float) -> Plan[None]:
+        """Log in, or wait for another call that does: passwords are slow to check by design."""
+        if self._logging_in:
+            if self.clock() >= deadline:
+                raise errors.DeadlineExceeded("no login by the deadline")
+            yield Pause(LOGIN_PAUSE)
+            return
+        self._logging_in = True
+        try:
+            yield from self._log_in(login, deadline)
+        finally:
+            self._logging_in = False
 
     def _log_in(self, login: tuple[str, str], deadline: float) -> Plan[None]:
         request = rpc.AuthenticateRequest(name=login[0], password=login[1])
@@ -251,6 +267,8 @@ class Attempts:
         self._repeatable = repeatable
         self._only = only
         self._failures = 0
+        self._reason: errors.EtcdError | None = None
+        """Why an attempt failed, if that says more than that the time was over."""
         self._logged_in = False
         self.until = deadline
         """The deadline of the attempt that was begun."""
@@ -288,11 +306,13 @@ class Attempts:
             self._logged_in = True
             engine.forget_token(metadata)
             return
+        if failure.code != Code.DEADLINE_EXCEEDED:
+            self._reason = error
         now = engine.clock()
         engine.pool.failed(endpoint, now)
         self._failures += 1
         seconds = retry.pause(self._failures, 1 if self._only else len(engine.pool))
         if now + seconds >= self._deadline:
-            raise error from None
+            raise (self._reason or error) from None
         if seconds:
             yield Pause(seconds)

@@ -20,8 +20,19 @@ class Clock:
 
 def play(plan: Plan[T], answer: Callable[[Step], object], clock: Clock) -> T:
     """The plan's result, when `answer` does its steps; an exception it returns is thrown in."""
+    return _play(plan, lambda: next(plan), answer, clock)
+
+
+def play_on(plan: Plan[T], answer: Callable[[Step], object], clock: Clock) -> T:
+    """The same for a plan that waits in a pause."""
+    return _play(plan, lambda: plan.send(None), answer, clock)
+
+
+def _play(
+    plan: Plan[T], begin: Callable[[], Step], answer: Callable[[Step], object], clock: Clock
+) -> T:
     try:
-        step = next(plan)
+        step = begin()
         while True:
             if isinstance(step, Pause):
                 clock.now += step.seconds

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pykvd.client import errors, methods
-from pykvd.client.engine import Engine, Send, Step
+from pykvd.client.engine import Engine, Pause, Send, Step
 from pykvd.client.pool import Pool
 from pykvd.client.transport import CallError
 from pykvd.pb import rpc_pb2 as rpc
 from pykvd.status import Code
-from tests.unit.client.plans import Clock, play
+from tests.unit.client.plans import Clock, play, play_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,6 +123,15 @@ def test_what_can_be_repeated_is_until_the_deadline(
     assert not raised.value.maybe_applied
 
 
+def test_the_reason_is_what_failed_not_that_time_is_over(
+    make: Callable[..., Engine], clock: Clock
+) -> None:
+    network = Network(REFUSED, REFUSED, CallError(Code.DEADLINE_EXCEEDED, "late", sent=False))
+    with pytest.raises(errors.Unavailable, match="nobody there") as raised:
+        play(make().call(methods.PUT, rpc.PutRequest(key=b"k"), 1.0), network, clock)
+    assert not isinstance(raised.value, errors.DeadlineExceeded)
+
+
 def test_one_silent_endpoint_does_not_cost_all_the_time(
     make: Callable[..., Engine], clock: Clock
 ) -> None:
@@ -179,6 +188,20 @@ def test_logins_happen_once_and_again_when_they_are_stale(
     assert paths == ["Authenticate", "Put", "Put", "Put", "Authenticate", "Put"]
     assert network.sent[1].metadata == (("token", "one"),)
     assert network.sent[-1].metadata == (("token", "two"),)
+
+
+def test_one_login_serves_all_that_wait(make: Callable[..., Engine], clock: Clock) -> None:
+    engine = make(login=("user", "password"))
+    first = engine.call(methods.PUT, rpc.PutRequest(key=b"k"))
+    second = engine.call(methods.PUT, rpc.PutRequest(key=b"k"))
+    login = next(first)
+    assert isinstance(login, Send)
+    assert isinstance(next(second), Pause)
+    put = first.send(_token("one"))
+    assert isinstance(put, Send)
+    network = Network(b"")
+    play_on(second, network, clock)
+    assert [step.metadata for step in network.sent] == [put.metadata]
 
 
 def test_a_login_that_does_not_help_is_not_repeated(
