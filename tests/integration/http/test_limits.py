@@ -219,6 +219,30 @@ async def test_the_number_of_connections_is_bounded() -> None:
             assert (await asyncio.to_thread(fourth.request, "GET", "/echo")).status == 200
 
 
+async def test_who_sends_far_ahead_takes_turns_with_others() -> None:
+    counts = [0]
+    loop = asyncio.get_running_loop()
+
+    def count(exchange: Exchange) -> None:
+        counts[-1] += 1
+        exchange.respond(Response(200))
+
+    def next_turn() -> None:
+        counts.append(0)
+        if sum(counts) < 2000:
+            loop.call_soon(next_turn)
+
+    async with serving({"/echo": count}, PATIENT) as (address, _):
+        with Connection(address) as client:
+            sending = asyncio.create_task(asyncio.to_thread(client.send, GET * 2000))
+            next_turn()
+            for _ in range(2000):
+                assert (await asyncio.to_thread(client.answer)).status == 200
+            await sending
+    assert sum(counts) == 2000
+    assert max(counts) <= 16
+
+
 async def test_who_asks_much_and_reads_nothing_waits() -> None:
     served = 0
 
