@@ -61,13 +61,12 @@ def make_services(node: Node, config: Config, scratch: Path) -> Services:
     election = ElectionService(unary, streams)
     unary |= LockService(unary, streams).unary() | election.unary()
     streams |= election.streams()
-    guard = Guard(node, access)
-    # Whoever asks about the server itself needs no rights, no leader and no voter.
     health = HealthService(node, (*unary, *streams))
-    reflection = ReflectionService((*unary, *streams, *health.unary()))
+    unary |= health.unary()
+    streams |= health.streams()
+    guard = Guard(node, access)
+    # What the server offers is told to everyone, by any member.
+    reflection = ReflectionService((*unary, *streams))
     return Services(
-        guard.unary(unary) | health.unary(),
-        guard.streams(streams) | health.streams() | reflection.streams(),
-        guard,
-        passwords,
+        guard.unary(unary), guard.streams(streams) | reflection.streams(), guard, passwords
     )
