@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from pykvctl.errors import CommandError, ExitCode, RequestError
+from pykvctl.errors import CommandError, ExitCode
 from pykvctl.gotext.quoting import quote
 from pykvctl.methods import COMPACT, DEFRAGMENT, DELETE_RANGE, RANGE
 from pykvctl.ranges import key_range
@@ -41,12 +41,16 @@ def refuse_keys(session: Session, prefix: str, advice: str) -> None:
         )
 
 
-def clean_up(session: Session, prefix: str, *, compact: bool, defrag: bool) -> None:
-    """Delete the keys with the prefix; raises RequestError."""
-    client, line = session.client, session.streams.line
+def delete_keys(session: Session, prefix: str) -> int:
+    """Delete the keys of the check: the revision of that; raises RequestError."""
     key, range_end = key_range(prefix.encode("utf-8", "surrogateescape"), prefix=True)
-    delete = rpc.DeleteRangeRequest(key=key, range_end=range_end)
-    revision = client.unary(DELETE_RANGE, delete, CLEANUP_TIMEOUT_S).header.revision
+    request = rpc.DeleteRangeRequest(key=key, range_end=range_end)
+    return session.client.unary(DELETE_RANGE, request, CLEANUP_TIMEOUT_S).header.revision
+
+
+def reclaim(session: Session, revision: int, *, compact: bool, defrag: bool) -> None:
+    """Compact at the revision and defragment all endpoints, if asked to."""
+    client, line = session.client, session.streams.line
     if compact:
         line(f"Compacting with revision {revision}")
         request = rpc.CompactionRequest(revision=revision, physical=True)
@@ -87,8 +91,3 @@ def wait_until(session: Session, over: Callable[[], bool], total: int, position:
             progress.update(task, completed=position())
             time.sleep(LOOK_INTERVAL_S)
         progress.update(task, completed=position())
-
-
-def report_failure(session: Session, error: RequestError) -> None:
-    """That the keys of the check are still there."""
-    session.streams.line(f"FAIL: Cleanup failed during key deletion: ERROR({error})")

@@ -1,16 +1,22 @@
-"""Ctrl-C and SIGTERM, for commands that have something to undo. For the main thread only."""
+"""Ctrl-C and SIGTERM, for commands that have something to undo. For the main thread only.
+
+Signals often come twice: from the terminal, and from a wrapper that passes on what it got. The
+second one must not interrupt what the first has set off.
+"""
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_Handler = Callable[[int, FrameType | None], object]
 
 
 @contextmanager
-def _handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    before = [signal.signal(number, handler) for number in _SIGNALS]
+def _handled(handler: _Handler) -> Iterator[None]:
+    before = _handle(handler)
     try:
         yield
     finally:
@@ -18,19 +24,29 @@ def _handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[Non
             signal.signal(number, old)
 
 
+def _handle(handler: _Handler) -> list[signal.Handlers | _Handler | int | None]:
+    """Set the handler of both signals; the former ones."""
+    return [signal.signal(number, handler) for number in _SIGNALS]
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """Unlike SIG_IGN this is not passed on to programs that are run."""
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    _handle(_ignore)
+    raise KeyboardInterrupt
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Both signals raise KeyboardInterrupt inside.
-
-    What is undone belongs behind the block, so that a second signal ends the process if undoing
-    takes too long.
-    """
-    with _handled(signal.default_int_handler):
+    """The first signal raises KeyboardInterrupt inside; further ones do nothing inside."""
+    with _handled(_interrupt):
         yield
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Neither signal does anything to this process inside; programs that it runs get them."""
-    with _handled(lambda _number, _frame: None):
+    with _handled(_ignore):
         yield

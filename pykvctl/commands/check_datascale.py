@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pykvctl.checking import clean_up, load_name, refuse_keys, show_errors
+from pykvctl.checking import delete_keys, load_name, reclaim, refuse_keys, show_errors
 from pykvctl.checking import wait_until as wait_with_bar
 from pykvctl.errors import ReportedError
 from pykvctl.gotext.durations import SECOND
-from pykvctl.interrupts import interruptible
+from pykvctl.interrupts import interruptible, uninterrupted
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import BOOL, STRING
 from pykvctl.session import Session
@@ -61,9 +61,13 @@ def datascale(
         f"Start data scale check for work load [{pairs} key-value pairs, "
         f"{KEY_BYTES + VALUE_BYTES} bytes per key-value, {clients} concurrent clients]."
     )
-    results = write(session, prefix, pairs, clients)
-    after = _memory(session, "after")
-    clean_up(session, prefix, compact=auto_compact, defrag=auto_defrag)
+    with uninterrupted():
+        results = write(session, prefix, pairs, clients)
+        try:
+            after = _memory(session, "after")
+        finally:
+            revision = delete_keys(session, prefix)
+    reclaim(session, revision, compact=auto_compact, defrag=auto_defrag)
     show_errors(session, results)
     if results.errors:
         raise ReportedError

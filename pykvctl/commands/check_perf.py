@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pykvctl.checking import clean_up, load_name, refuse_keys, report_failure, show_errors
+from pykvctl.checking import delete_keys, load_name, reclaim, refuse_keys, show_errors
 from pykvctl.checking import wait_until as wait_with_bar
 from pykvctl.errors import ReportedError, RequestError
-from pykvctl.interrupts import interruptible
+from pykvctl.interrupts import interruptible, uninterrupted
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import BOOL, STRING
 from pykvctl.session import Session
@@ -73,11 +73,14 @@ def perf(
     """Write, clean up, judge."""
     workload = WORKLOADS[load_name(load)]
     refuse_keys(session, prefix, f"'etcdctl del --prefix {prefix}'")
-    results = write(session, workload, prefix)
     try:
-        clean_up(session, prefix, compact=auto_compact, defrag=auto_defrag)
+        with uninterrupted():
+            results = write(session, workload, prefix)
+            revision = delete_keys(session, prefix)
     except RequestError as error:
-        report_failure(session, error)
+        session.streams.line(f"FAIL: Cleanup failed during key deletion: ERROR({error})")
+    else:
+        reclaim(session, revision, compact=auto_compact, defrag=auto_defrag)
     judge(session, workload, results)
 
 

@@ -228,6 +228,7 @@ def test_observers_see_one_leader_after_the_other(replay: Replay) -> None:
     step = step_like("18-elect.txt", r"elect --listen myelection")
     observer = replay.start("elect --listen follows")
     first = replay.start("elect follows leaderA")
+    first.wait_lines(2)
     observer.wait_lines(2)
     second = replay.start("elect follows leaderB")
     replay.wait_keys("follows", 2)

@@ -120,8 +120,9 @@ def test_ctrl_c_at_a_prompt_leaves_the_echo_on(server: Server) -> None:
     )
     assert os.read(master, 100) == b"Password: "
     assert not termios.tcgetattr(slave)[3] & termios.ECHO
-    process.send_signal(signal.SIGINT)
-    assert process.wait(WAIT_S) == 130
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+    assert process.wait(WAIT_S) in {130, -signal.SIGINT}
     assert termios.tcgetattr(slave)[3] & termios.ECHO
     os.close(slave)
     os.close(master)
