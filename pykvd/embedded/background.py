@@ -143,9 +143,8 @@ class BackgroundServer:
 
     def close(self) -> None:
         """Stop, and remove the directory if it was a temporary one."""
-        if os.getpid() == self._owner:
-            self.stop()
-            self._server.vacate()
+        self.stop()
+        self._server.vacate()
 
     def _end(self, ending: Ending) -> None:
         if os.getpid() != self._owner:

@@ -14,6 +14,7 @@ from pykvd.client.transport import CallError
 from pykvd.embedded.door import Door, ForkedError
 from pykvd.embedded.thread_transport import ThreadTransport
 from pykvd.pb import rpc_pb2 as rpc
+from pykvd.pb import v3lock_pb2 as lock_pb
 from pykvd.status import Code
 from tests.harness import wait_until
 from tests.integration.embedding.requests import PUT, RANGE, WATCH, put, revision, soon, watch
@@ -196,6 +197,25 @@ def test_calls_while_the_server_stops_all_end(server: pykvd.BackgroundServer) ->
     assert max(done for done, _ in ends) >= 5
     assert {code for _, code in ends} == {Code.UNAVAILABLE}
     assert time.monotonic() - started < 10, "somebody waited for the deadline"
+
+
+def test_a_call_that_waits_for_others_ends_with_the_server(server: pykvd.BackgroundServer) -> None:
+    """A second owner of a lock waits without end; nobody but the door can tell it."""
+    transport = server.transport()
+    path, request = "/v3lockpb.Lock/Lock", lock_pb.LockRequest(name=b"l").SerializeToString()
+    transport.unary(path, request, soon(), ())
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(transport.unary, path, request, soon(), ())
+        keys = rpc.RangeRequest(key=b"l/", range_end=b"l0", count_only=True).SerializeToString()
+        wait_until(
+            lambda: (
+                rpc.RangeResponse.FromString(transport.unary(RANGE, keys, soon(), ())).count == 2
+            ),
+            "the second to wait",
+        )
+        server.stop()
+        with pytest.raises(CallError, match="UNAVAILABLE"):
+            waiting.result(5)
 
 
 def test_the_servers_own_thread_is_told(server: pykvd.BackgroundServer) -> None:
