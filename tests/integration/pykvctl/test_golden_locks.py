@@ -81,13 +81,22 @@ class Replay:
 
     def __init__(self, server: Server) -> None:
         self.environ = environment(server)
+        self._started: list[Live] = []
 
     def start(self, command: str) -> Live:
         """Start one call."""
         script = f"printf '%s\\0' {command.removeprefix('etcdctl ')}"
         expanded = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout
         words = [os.fsdecode(word) for word in expanded.split(b"\0")[:-1]]
-        return Live(words, self.environ)
+        self._started.append(Live(words, self.environ))
+        return self._started[-1]
+
+    def end(self) -> None:
+        """Kill what a failed test has left running."""
+        for live in self._started:
+            if live.process.poll() is None:
+                live.process.kill()
+                live.finish()
 
     def keys(self, name: str) -> int:
         """How many contend for a name."""
@@ -129,14 +138,15 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def replay(server: Server, tmp_path: Path) -> Replay:
+def replay(server: Server, tmp_path: Path) -> Iterator[Replay]:
     """A replay whose programs find pykvctl under the name of etcdctl."""
     shim = tmp_path / "etcdctl"
     shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m pykvctl "$@"\n')
     shim.chmod(0o755)
     replay = Replay(server)
     replay.environ["PATH"] = f"{tmp_path}:{replay.environ['PATH']}"
-    return replay
+    yield replay
+    replay.end()
 
 
 def without_leases(outcome: Outcome) -> Outcome:
@@ -234,6 +244,7 @@ def test_observers_see_one_leader_after_the_other(replay: Replay) -> None:
     replay.wait_keys("follows", 2)
     first.send(signal.SIGINT)
     assert first.finish().status == 0
+    second.wait_lines(2)
     observer.wait_lines(4)
     observer.send(signal.SIGINT)
     second.send(signal.SIGTERM)
