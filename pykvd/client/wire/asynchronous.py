@@ -16,6 +16,7 @@ from pykvd.client.wire.limits import (
     CLOSED,
     DEADLINE,
     DIAL_TIMEOUT,
+    DOUBT_AFTER,
     KEEPALIVE_PAUSE,
     SILENT,
     keepalive,
@@ -185,7 +186,7 @@ class Connection(asyncio.Protocol):
 
     def doubt(self, since: float) -> None:
         """Start no more calls here if nothing at all has come since then."""
-        if self._last_received < since:
+        if self._last_received < since < time.monotonic() - DOUBT_AFTER:
             self._core.lost = self._core.lost or SILENT
             self._flush_soon()
 

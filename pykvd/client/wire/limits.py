@@ -22,6 +22,8 @@ KEEPALIVE_TIMEOUT: Final = 5.0
 """Wait for its answer; then the connection counts as lost."""
 KEEPALIVE_PAUSE: Final = 1.0
 """How often silence is looked at."""
+DOUBT_AFTER: Final = 0.25
+"""Seconds that a call waited in vain, and nothing came, after which no more calls go there."""
 READ_BYTES: Final = 1 << 18
 """The most that is read at once."""
 

@@ -18,7 +18,14 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from pykvd.client.wire.http2 import Call, ClientConnection, timeout_text, unheard
-from pykvd.client.wire.limits import DEADLINE, KEEPALIVE_PAUSE, READ_BYTES, SILENT, keepalive
+from pykvd.client.wire.limits import (
+    DEADLINE,
+    DOUBT_AFTER,
+    KEEPALIVE_PAUSE,
+    READ_BYTES,
+    SILENT,
+    keepalive,
+)
 from pykvd.transport.keepalive import Action
 
 if TYPE_CHECKING:
@@ -127,7 +134,7 @@ class Connection:
     def doubt(self, since: float) -> None:
         """Start no more calls here if nothing at all has come since then."""
         with self._lock:
-            if self._last_received < since:
+            if self._last_received < since < time.monotonic() - DOUBT_AFTER:
                 self._core.lost = self._core.lost or SILENT
                 self._settle()
 
@@ -275,18 +282,18 @@ class Connection:
 
     def _flush(self) -> None:
         """Write what is ready; what the socket does not take waits for the leader."""
-        out = self._core.take_output()
-        if out:
-            data = b"".join(out)
+        if self._sock.fileno() < 0:
+            return
+        data = b"".join(self._core.take_output())
+        try:
             self._unsent += data if self._session is None else self._session.encrypt(data)
-        if self._unsent:
-            try:
+            if self._unsent:
                 self._unsent = self._unsent[self._sock.send(self._unsent) :]
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                self._core.close(f"{_GONE}: {error}")
-                self._unsent = b""
+        except BlockingIOError:
+            pass
+        except OSError as error:  # also what TLS objects to
+            self._core.close(f"{_GONE}: {error}")
+            self._unsent = b""
         if bool(self._unsent) != self._polling_out:
             self._polling_out = not self._polling_out
             events = select.POLLIN | select.POLLOUT if self._polling_out else select.POLLIN

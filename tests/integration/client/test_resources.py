@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pykvd.client import AsyncClient, Client
+from pykvd.client import AsyncClient, Client, Unavailable
 from tests.harness import wait_until
 
 if TYPE_CHECKING:
@@ -63,6 +65,30 @@ def test_a_thread_that_gives_up_does_not_disturb_the_others(client: Client, name
             for event in waiting:
                 with pytest.raises(TimeoutError):
                     event.result(30)
+
+
+def test_deadlines_that_pass_all_the_time(client: Client, name: str) -> None:
+    """Calls are given up at every point; the connection they share goes on working."""
+
+    def work(number: int) -> int:
+        chance = random.Random(number)
+        done = 0
+        for _ in range(40):
+            value = bytes(chance.choice([10, 100_000]))
+            with contextlib.suppress(Unavailable):
+                client.put(f"{name}{number}", value, timeout=chance.choice([0.001, 0.01, 30]))
+                done += 1
+            with (
+                contextlib.suppress(Unavailable, TimeoutError),
+                client.watch(f"{name}{chance.randrange(16)}") as watch,
+            ):
+                watch.get(timeout=chance.choice([0.001, 0.02]))
+            client.get(f"{name}{chance.randrange(16)}", timeout=30)
+        return done
+
+    with ThreadPoolExecutor(16) as pool:
+        for done in [pool.submit(work, number) for number in range(16)]:
+            assert done.result(90) > 0
 
 
 def test_one_connection_and_no_thread(server: Server, name: str) -> None:
