@@ -12,7 +12,8 @@ ROUNDS ?= 20
 SEED ?= 1
 N ?= 20000
 
-.PHONY: help run test lint format check protos conformance bench crash sim sim-many dist docs clean
+.PHONY: help run test lint format check protos conformance bench crash sim sim-many audit \
+	dist docs clean
 
 help:
 	@echo "make run          one node on $(CLIENT_URL), data in ./$(DATA_DIR)"
@@ -20,12 +21,13 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make check        lint and test: what a change must pass"
 	@echo "make format       let ruff format the code"
-	@echo "make protos       generate pykvd/pb from protos/"
+	@echo "make protos       generate pykvd/pb and the gateway's description from protos/"
 	@echo "make conformance  compare answers with a real etcd (needs etcd and etcdctl)"
 	@echo "make bench        compare speed with a real etcd"
 	@echo "make crash        kill and restart a node ROUNDS times and look for lost writes"
 	@echo "make sim          show the simulated cluster of SEED, line by line"
 	@echo "make sim-many     run N seeds of the simulation on all cores"
+	@echo "make audit        look for known vulnerabilities in the pinned packages"
 	@echo "make dist         build the wheel and the source package"
 	@echo "make docs         build the pages of docs/ in ./site"
 	@echo "make clean        remove what the above made, except data directories"
@@ -54,6 +56,7 @@ check: lint test
 
 protos: $(VENV)/.dev
 	$(BIN)/python scripts/protos.py
+	$(BIN)/python scripts/openapi.py
 
 conformance: $(VENV)/.dev
 	PYKVD_CONFORMANCE_N=$(N) $(BIN)/python -m pytest tests/conformance/test_differential.py
@@ -69,6 +72,10 @@ sim: $(VENV)/.dev
 
 sim-many: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation --many $(N)
+
+audit: $(VENV)/.dev
+	$(INSTALL) pip-audit==2.10.1
+	$(BIN)/pip-audit --disable-pip --no-deps --requirement constraints.txt
 
 dist: $(VENV)/.dev
 	rm -rf build dist
