@@ -1,6 +1,5 @@
 """When revisions were written, as the server tells it."""
 
-import asyncio
 import time
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import grpc
 
 from pykvd.pb import pykvd_pb2 as pb
 from tests.harness.methods import Method
-from tests.integration.store.serving import Client, refused, serving
+from tests.integration.store.serving import Client, eventually, refused, serving
 
 REVISION_AT = Method("/pykvdpb.Timeline/RevisionAt", pb.RevisionAtRequest, pb.RevisionAtResponse)
 TIMES = Method("/pykvdpb.Timeline/Times", pb.TimesRequest, pb.TimesResponse)
@@ -50,9 +49,12 @@ async def test_a_time_before_everything_that_is_kept(tmp_path: Path) -> None:
     async with serving(tmp_path) as client:
         begin = time.time_ns()
         await client.put(b"k", b"1")
+
+        async def a_second_has_passed() -> bool:
+            return time.time_ns() > begin + SECOND + SECOND // 10
+
         # A sample of its own: the resolution is a second.
-        while time.time_ns() < begin + SECOND + SECOND // 10:
-            await asyncio.sleep(0.05)
+        await eventually(a_second_has_passed, "the next sample")
         await client.put(b"k", b"2")
         await client.compact(3)
         async with refused(
