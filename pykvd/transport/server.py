@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import stat
 from typing import TYPE_CHECKING
 
@@ -165,6 +166,7 @@ class Server:
 
     def _stop_listening(self) -> None:
         for listener in self._listeners:
+            _shut(listener)
             listener.close()
         self._listeners.clear()
         self._handshakes.close()
@@ -281,3 +283,10 @@ class Server:
             bytes_received=counters.bytes_received,
             bytes_sent=counters.bytes_sent,
         )
+
+
+def _shut(listener: asyncio.Server) -> None:
+    """End the listening itself: forks of this process have copies of the sockets."""
+    for each in listener.sockets:
+        with socket.socket(fileno=os.dup(each.fileno())) as copy, contextlib.suppress(OSError):
+            copy.shutdown(socket.SHUT_RDWR)

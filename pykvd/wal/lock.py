@@ -26,6 +26,7 @@ class DataDirLock:
         """Create the directory (mode 0700) if need be; raises `DataDirLocked`, `OSError`."""
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = data_dir / LOCK_NAME
+        self._owner = os.getpid()
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -36,6 +37,9 @@ class DataDirLock:
     def release(self) -> None:
         """Free the directory; again is fine."""
         if self._fd >= 0:
+            if os.getpid() == self._owner:
+                # Closing alone would leave it to the copies that forks of this process have.
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
             os.close(self._fd)
             self._fd = -1
 

@@ -199,6 +199,27 @@ def test_a_fork_ends_without_touching_the_server() -> None:
         assert write(server) == 2
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_fork_that_lives_on_does_not_keep_the_server_from_restarting() -> None:
+    """It has copies of the lock and of the listening socket."""
+    with pykvd.serve() as server:
+        ours, theirs = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(theirs)
+            os.read(ours, 1)  # until the parent is done
+            os._exit(0)
+        os.close(ours)
+        try:
+            for _ in range(8):
+                server.restart()
+                with pykvd.Client(server.endpoint, timeout=20) as client:
+                    client.put("k", "v", timeout=5)
+        finally:
+            os.close(theirs)
+            os.waitpid(child, 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "said"),
     [
