@@ -1,8 +1,10 @@
 """The clients of embedded servers: `server.client()`, without a socket, and those of others."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,21 @@ async def test_servers_on_one_loop_start_and_stop_again() -> None:
             assert found is not None
     with pytest.raises(RuntimeError, match="the server is closed"):
         await first.start()
+
+
+def test_a_server_on_a_loop_in_another_thread() -> None:
+    """Nothing of it needs the main thread."""
+
+    async def session() -> bytes:
+        async with pykvd.Server() as server, server.client() as client:
+            await client.put("k", "v")
+            found = await client.get("k")
+            assert found is not None
+            return found.value
+
+    with ThreadPoolExecutor(2) as pool:
+        sessions = [pool.submit(asyncio.run, session()) for _ in range(2)]
+        assert [each.result(20) for each in sessions] == [b"v", b"v"]
 
 
 WRONG: list[tuple[Callable[[Any], object], type[Exception], str]] = [
