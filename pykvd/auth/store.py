@@ -9,6 +9,7 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 
 from pykvd.auth.identity import Identity
 from pykvd.auth.intervals import EVERYTHING, IntervalSet, is_valid
@@ -18,6 +19,8 @@ from pykvd.pb.auth_pb2 import Permission, Role, User
 ROOT = "root"
 META_TABLE, USER_TABLE, ROLE_TABLE = "auth", "user", "role"
 _ENABLED, _REVISION = b"enabled", b"revision"
+#: The longest key that the store's tables take (LMDB's limit).
+MAX_KEY_BYTES = 511
 
 #: A password was given for, or asked of, a user that has none; also a hash that is none.
 NO_PASSWORD = Code.UNKNOWN, "auth: authentication failed, password was given for no password user"
@@ -64,8 +67,10 @@ class AuthStore:
         meta = dict(table(META_TABLE))
         self.enabled = meta.get(_ENABLED) == b"1"
         self.revision = int(meta.get(_REVISION, b"1"))
-        self.users = {key.decode(): User.FromString(value) for key, value in table(USER_TABLE)}
-        self.roles = {key.decode(): Role.FromString(value) for key, value in table(ROLE_TABLE)}
+        users = (User.FromString(value) for _, value in table(USER_TABLE))
+        self.users = {user.name.decode(): user for user in users}
+        roles = (Role.FromString(value) for _, value in table(ROLE_TABLE))
+        self.roles = {role.name.decode(): role for role in roles}
         self._grants.clear()
 
     def _changed(self) -> None:
@@ -156,7 +161,7 @@ class AuthStore:
 
     def _put_user(self, user: User) -> None:
         self.users[user.name.decode()] = user
-        self._save(USER_TABLE, user.name, user.SerializeToString(deterministic=True))
+        self._save(USER_TABLE, entry_key(user.name), user.SerializeToString(deterministic=True))
 
     def add_user(self, name: str, hashed: str, *, no_password: bool) -> None:
         """Add a user without roles; `hashed` is the password's hash in base64."""
@@ -175,7 +180,7 @@ class AuthStore:
             raise Failure.INVALID_AUTH_MANAGEMENT.error()
         user = self.user(name)
         del self.users[name]
-        self._save(USER_TABLE, user.name, None)
+        self._save(USER_TABLE, entry_key(user.name), None)
         self._changed()
 
     def change_password(self, name: str, hashed: str) -> None:
@@ -218,7 +223,7 @@ class AuthStore:
 
     def _put_role(self, role: Role) -> None:
         self.roles[role.name.decode()] = role
-        self._save(ROLE_TABLE, role.name, role.SerializeToString(deterministic=True))
+        self._save(ROLE_TABLE, entry_key(role.name), role.SerializeToString(deterministic=True))
 
     def add_role(self, name: str) -> None:
         """Add a role without permissions."""
@@ -235,7 +240,7 @@ class AuthStore:
             raise Failure.INVALID_AUTH_MANAGEMENT.error()
         role = self.role(name)
         del self.roles[name]
-        self._save(ROLE_TABLE, role.name, None)
+        self._save(ROLE_TABLE, entry_key(role.name), None)
         for user in self.users.values():
             if name in user.roles:
                 user.roles.remove(name)
@@ -272,6 +277,16 @@ class AuthStore:
         role.keyPermission.extend(kept)
         self._put_role(role)
         self._changed()
+
+
+def entry_key(name: bytes) -> bytes:
+    """The key of a user's or role's entry: its name, the end of a long one replaced by a hash.
+
+    Only those have MAX_KEY_BYTES, so that no other name can be the key of one of them.
+    """
+    digest = sha256(name).digest()
+    kept = MAX_KEY_BYTES - len(digest)
+    return name if len(name) <= kept else name[:kept] + digest
 
 
 def _hash_of(text: str) -> bytes:

@@ -21,6 +21,7 @@ import google_crc32c
 import lmdb
 from google.protobuf.message import DecodeError
 
+from pykvd.auth.store import entry_key
 from pykvd.cluster.membership import Member
 from pykvd.mvcc.backend import DIGEST_KEY
 from pykvd.mvcc.digest import Digest
@@ -166,7 +167,7 @@ def _check_tables(environment: Environment, report: StoreReport, leases: set[int
         leases.add(_LEASE_KEY.unpack(key)[0])
 
     def read_named(kind: type[User] | type[Role], key: bytes, value: bytes) -> None:
-        if kind.FromString(value).name != key:
+        if entry_key(kind.FromString(value).name) != key:
             raise ValueError("it holds another name than its key says")
 
     def read_member(key: bytes, value: bytes) -> None:

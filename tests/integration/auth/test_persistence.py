@@ -9,6 +9,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
+from pykvd.offline.store_check import examine
 from pykvd.pb import rpc_pb2 as rpc
 from pykvd.restore import Target, restore
 from tests.harness import PYKVD, Client, Failure, Server, methods, running
@@ -18,10 +19,12 @@ from tests.integration.auth.accounts import (
     FLAGS,
     OWN,
     ROOT_PASSWORD,
+    add_user,
     as_ann,
     as_root,
     change_password,
     enable_auth,
+    grant_role,
     log_in,
 )
 
@@ -54,6 +57,34 @@ def test_auth_survives_a_crash_and_tokens_do_not_outlive_a_stop() -> None:
             # The second start had the first login in no log any more.
             refused = client.attempt(methods.PUT, rpc.PutRequest(key=OWN), token)
             assert refused == Failure("UNAUTHENTICATED", "etcdserver: invalid auth token")
+
+
+def test_names_longer_than_any_key_of_the_store() -> None:
+    """They are no reason to stop, now or at the next start; nor are two that begin alike."""
+    names = ["n" * 100_000 + end for end in "ab"]
+    with running(PYKVD, FLAGS) as server:
+        with Client(server.endpoint) as client:
+            enable_auth(client)
+            root = as_root(client)
+            for name in names:
+                add_user(client, name, ANN_PASSWORD, root)
+                client.call(methods.ROLE_ADD, rpc.AuthRoleAddRequest(name=name), root)
+                grant_role(client, name, name, root)
+            client.call(methods.ROLE_DELETE, rpc.AuthRoleDeleteRequest(role=names[0]), root)
+        for end in (server.stop, server.kill):
+            end()
+            server.start()
+            with Client(server.endpoint) as client:
+                root = as_root(client)
+                log_in(client, names[0], ANN_PASSWORD)
+                roles = [
+                    client.call(methods.USER_GET, rpc.AuthUserGetRequest(name=name), root).roles
+                    for name in names
+                ]
+                assert roles == [[], [names[1]]]
+        server.stop()
+        (store,) = server.data.glob("member/db/*/data.mdb")
+        assert examine(store).problems == []
 
 
 def test_a_snapshot_keeps_auth(tmp_path: Path) -> None:
