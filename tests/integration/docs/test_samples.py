@@ -87,6 +87,15 @@ def test_samples_are_found() -> None:
     assert sum(map(bool, map(program, PAGES))) >= 5
 
 
+def test_the_site_builds(tmp_path: Path) -> None:
+    """As `make docs`: every link leads somewhere, every name in the reference exists."""
+    pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = run(command, ROOT, NO_MKDOCS_2_WARNING="1")
+    assert done.returncode == 0, done.stderr
+    assert "serve_cluster" in (tmp_path / "reference" / "embedding.html").read_text()
+
+
 def test_types_of_samples(tmp_path: Path) -> None:
     """`mypy --strict` passes on what readers copy."""
     for page in PAGES:
