@@ -40,10 +40,15 @@ class HeldStream:
             if self._half_closed and not self._stream.done:
                 receiver.half_closed()
         except RpcError as error:
-            self._stream.finish(error.code, error.message)
+            self._end(error.code, error.message)
         except Exception:  # noqa: BLE001  # whatever failed, the caller must hear
             _log.exception("a stream could not be started")
-            self._stream.finish(Code.UNKNOWN, "pykvd: internal error")
+            self._end(Code.UNKNOWN, "pykvd: internal error")
+
+    def _end(self, code: int, message: str) -> None:
+        self._stream.finish(code, message)
+        if self._receiver:
+            self._receiver.closed()
 
     def message_received(self, message: bytes) -> None:
         """Keep it, or pass it on."""

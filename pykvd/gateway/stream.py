@@ -122,10 +122,16 @@ class GatewayStream(CallContext):
         try:
             event(self._receiver)
         except RpcError as error:
-            self.finish(error.code, error.message)
+            self._end(error.code, error.message)
         except Exception:
             _logger.exception("handler of %s failed", self._exchange.head.path)
-            self.finish(Code.UNKNOWN, INTERNAL_TEXT)
+            self._end(Code.UNKNOWN, INTERNAL_TEXT)
+
+    def _end(self, code: int, message: str) -> None:
+        """Finish without the service's doing: it must let go of what it holds."""
+        if not self.done:
+            self.finish(code, message)
+            self.abandoned()
 
     def _writable(self) -> None:
         if not self.done:
@@ -133,9 +139,7 @@ class GatewayStream(CallContext):
 
     def _drain(self) -> None:
         """The server stops: the stream would not end by itself."""
-        if not self.done:
-            self.finish(Code.UNAVAILABLE, STOPPED_TEXT)
-            self.abandoned()
+        self._end(Code.UNAVAILABLE, STOPPED_TEXT)
 
     def expire(self) -> None:
         """Answer that the client's time is over."""
@@ -143,6 +147,5 @@ class GatewayStream(CallContext):
 
     def abandoned(self) -> None:
         """Tell the service that nobody listens any more."""
-        if self._receiver is not None:
-            self._tell(methodcaller("closed"))
-            self._receiver = None
+        self._tell(methodcaller("closed"))
+        self._receiver = None

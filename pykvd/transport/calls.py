@@ -385,6 +385,12 @@ class StreamCall(GrpcStream):
         handler = cast("StreamHandler", self.head.target)
         self._receiver = handler(self)
 
+    def _fail_from_handler(self, code: int, text: str) -> None:
+        """It was not the receiver that finished the stream: it must let go of what it holds."""
+        if not self.done:
+            self._end_with(code, text)
+            self._abandoned()
+
     @property
     def buffered(self) -> int:
         """As `Stream.buffered`."""
@@ -421,6 +427,10 @@ class StreamCall(GrpcStream):
         if self.queued_bytes > self.connection.limits.stream_high_water:
             self._slow = True
 
+    def may_send_more(self) -> bool:
+        """Not a client that leaves the answers to what it sent before lying."""
+        return not self._slow and super().may_send_more()
+
     def finish(self, code: int = 0, message: str = "") -> None:
         """As `Stream.finish`."""
         if not self.done:
@@ -432,6 +442,8 @@ class StreamCall(GrpcStream):
             self._forget()
         elif self._slow and self.queued_bytes <= self.connection.limits.stream_low_water:
             self._slow = False
+            if not self.remote_closed:
+                self.connection.replenish_stream(self)
             if self._receiver is not None and not self.done:
                 self._guarded(self._receiver.writable)
 

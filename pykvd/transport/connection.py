@@ -397,13 +397,11 @@ class ServerConnection(FrameSender):
         self.receive_window = full
 
     def replenish_stream(self, stream: Http2Stream) -> None:
-        """Give back a stream's window when half of it is used, unless reading is paused."""
+        """Give back a stream's window when half of it is used, if it may have it."""
         window = stream.receive_window
         if window < 0:
             self.fault_stream(stream, ErrorCode.FLOW_CONTROL_ERROR)
-        elif (
-            window <= self.stream_window >> 1 and not stream.reading_paused and not stream.released
-        ):
+        elif window <= self.stream_window >> 1 and not stream.released and stream.may_send_more():
             self.append(frames.window_update_frame(stream.stream_id, self.stream_window - window))
             stream.receive_window = self.stream_window
 

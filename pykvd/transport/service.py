@@ -128,13 +128,19 @@ class StreamReceiver(Protocol):
     """
 
     def message_received(self, message: bytes) -> None:
-        """One complete request message. May raise RpcError, which finishes the stream."""
+        """One complete request message.
+
+        May raise RpcError, which finishes the stream; `closed` follows.
+        """
 
     def half_closed(self) -> None:
         """The client will send no more messages."""
 
     def closed(self) -> None:
-        """Cancelled, reset, out of time, or connection lost. Once, and not after `finish`."""
+        """Cancelled, reset, out of time, connection lost, or ended by what a method here raised.
+
+        Once, and not after `finish`.
+        """
 
     def writable(self) -> None:
         """`buffered` fell to `Limits.stream_low_water` after a time above `stream_high_water`."""

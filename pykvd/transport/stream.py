@@ -121,6 +121,10 @@ class Http2Stream:
         self.connection.append(frames.headers_frame(self.stream_id, self.trailers, end_stream=True))
         self.connection.finish_stream(self)
 
+    def may_send_more(self) -> bool:
+        """Whether the peer is given receive window as it uses it up."""
+        return not self.reading_paused
+
     def pause_reading(self) -> None:
         """Stop returning receive window for this stream."""
         self.reading_paused = True

@@ -97,3 +97,20 @@ async def test_what_cannot_be_awaited_ends_the_stream() -> None:
     HeldStream(client, lambda _: Receiver(), fail)  # type: ignore[arg-type]  # all that it uses
     await settle()
     assert client.ended == (Failure.NO_LEADER.code, Failure.NO_LEADER.text)
+
+
+async def test_a_receiver_that_refuses_what_was_held_is_closed() -> None:
+    class Choosy(Receiver):
+        def message_received(self, message: bytes) -> None:
+            super().message_received(message)
+            if message == b"bad":
+                raise Failure.STOPPED.error()
+
+    client, receiver, ready = Client(), Choosy(), asyncio.Event()
+    stream = held(client, receiver, ready)
+    for message in (b"good", b"bad", b"never"):
+        stream.message_received(message)
+    ready.set()
+    await settle()
+    assert client.ended == (Failure.STOPPED.code, Failure.STOPPED.text)
+    assert receiver.told == [b"good", b"bad", "closed"]

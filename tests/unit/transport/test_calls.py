@@ -8,12 +8,13 @@ import pytest
 from pykvd.status import Code, RpcError
 from pykvd.transport import frames, grpc
 from pykvd.transport.limits import Limits
-from pykvd.transport.service import Call
+from pykvd.transport.service import Call, Stream
 from tests.unit.transport.harness import (
     CHAT,
     ECHO,
     LATER,
     Peer,
+    Recorder,
     data_frame,
     raw_frame,
     request_headers,
@@ -431,6 +432,29 @@ def test_too_large_stream_message_closes_the_receiver() -> None:
     assert peer.status(stream_id)[0] == Code.RESOURCE_EXHAUSTED
 
 
+@pytest.mark.parametrize("error", [RpcError(Code.INTERNAL, "no"), ValueError("no")])
+def test_receiver_that_raises_is_closed(error: Exception) -> None:
+    class Choosy(Recorder):
+        def message_received(self, message: bytes) -> None:
+            super().message_received(message)
+            if message == b"bad":
+                raise error
+
+    recorders: list[Recorder] = []
+
+    def chat(stream: Stream) -> Recorder:
+        recorders.append(Choosy(stream))
+        return recorders[0]
+
+    peer = Peer(streams={CHAT: chat})
+    stream_id, head = peer.start_call(CHAT)
+    messages = [grpc.frame_message(message) for message in (b"good", b"bad", b"never")]
+    peer.send(head, data_frame(stream_id, b"".join(messages)))
+    assert peer.status(stream_id)[0] != Code.OK
+    peer.send(frames.rst_stream_frame(stream_id, frames.ErrorCode.CANCEL))
+    assert recorders[0].events == [b"good", b"bad", "closed"]
+
+
 def test_reading_pause_stops_the_window_and_resume_returns_it() -> None:
     peer = Peer(Limits(stream_window_bytes=65_535))
     stream_id, head = peer.start_call(CHAT)
@@ -445,6 +469,24 @@ def test_reading_pause_stops_the_window_and_resume_returns_it() -> None:
     peer.collect()
     (update,) = peer.of(stream_id, frames.WINDOW_UPDATE)
     assert frames.read_uint32(update.payload, 0) == 6 * len(framed)
+
+
+def test_client_that_leaves_the_answers_lying_may_not_go_on_asking() -> None:
+    limits = Limits(stream_window_bytes=65_535, stream_high_water=50_000, stream_low_water=10_000)
+    peer = Peer(limits)
+    peer.send(frames.settings_frame({frames.SETTINGS_INITIAL_WINDOW_SIZE: 0}))
+    stream_id, head = peer.start_call(CHAT)
+    peer.send(head)
+    recorder = peer.recorders[0]
+    recorder.stream.send(bytes(49_995))
+    peer.send(data_frame(stream_id, bytes(33_000)))
+    assert len(peer.of(stream_id, frames.WINDOW_UPDATE)) == 1
+    recorder.stream.send(b"one more")
+    peer.send(data_frame(stream_id, bytes(33_000)))
+    recorder.stream.resume_reading()
+    assert len(peer.of(stream_id, frames.WINDOW_UPDATE)) == 1
+    peer.send(frames.window_update_frame(stream_id, 45_000))
+    assert len(peer.of(stream_id, frames.WINDOW_UPDATE)) == 2
 
 
 def test_client_that_overruns_a_paused_stream_is_reset() -> None:
