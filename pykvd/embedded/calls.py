@@ -214,10 +214,11 @@ class LocalStream:
             self.on_end(self)
 
     def _guarded(self, step: Callable[[], None]) -> None:
+        """Run the service's code; what it raises ends the call, and the service is told."""
         try:
             step()
         except RpcError as error:
-            self.finish(error.code, error.message)
+            self.refuse(error)
         except Exception:  # noqa: BLE001 - a service's mistake ends one stream
             _log.exception("a stream handler failed")
-            self.finish(Code.UNKNOWN, INTERNAL_TEXT)
+            self.refuse(RpcError(Code.UNKNOWN, INTERNAL_TEXT))

@@ -126,6 +126,19 @@ def test_a_stream_of_an_unknown_method(transport: ThreadTransport) -> None:
         stream.receive(soon())
 
 
+def test_a_message_that_cannot_be_read_ends_the_stream(transport: ThreadTransport) -> None:
+    stream = transport.stream(WATCH, soon(), ())
+    stream.send(watch())
+    stream.receive(soon())
+    stream.send(b"\xff\xff\xff")
+    with pytest.raises(CallError):
+        stream.receive(soon())
+    # A write finds nobody to tell, and the end stays the end.
+    transport.unary(PUT, put(), soon(), ())
+    with pytest.raises(CallError):
+        stream.receive(soon())
+
+
 def test_a_reader_that_stops_is_bounded(transport: ThreadTransport) -> None:
     """The server holds back a slow watcher's events and gives all of them in the end."""
     stream = transport.stream(WATCH, soon(), ())
