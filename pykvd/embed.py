@@ -15,8 +15,9 @@ from pykvd.descriptors import connections
 from pykvd.embedded.door import Door
 from pykvd.embedded.place import PathLike, Place
 from pykvd.logs import get_logger
+from pykvd.node.config import NodeConfig
 from pykvd.node.disaster import expel_others
-from pykvd.node.node import GRPC_OVERHEAD_BYTES, Node, NodeConfig
+from pykvd.node.node import GRPC_OVERHEAD_BYTES, Node
 from pykvd.node.storage import Storage, open_storage
 from pykvd.tls.configured import MemberTls, member_tls
 from pykvd.transport import Limits

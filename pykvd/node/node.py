@@ -18,11 +18,8 @@ grow, and neither syncs nor entries are made per request.
 
 import asyncio
 import math
-import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 from pykvd.auth.identity import Identity
 from pykvd.auth.tokens import Tokens
@@ -31,14 +28,17 @@ from pykvd.errors import Code, Failure, RpcError
 from pykvd.logs import get_logger
 from pykvd.node.apply import Applier
 from pykvd.node.audit import Audit
-from pykvd.node.commands import BatchId, Command, decode_batch_head, decode_commands
+from pykvd.node.batches import Batches
+from pykvd.node.commands import Command
 from pykvd.node.committer import Committer
+from pykvd.node.config import NodeConfig
 from pykvd.node.driver import LogWriter, RaftDriver
 from pykvd.node.header import HeaderEncoder
 from pykvd.node.leases import CHECKPOINT_INTERVAL, EXPIRY_INTERVAL, LeaseKeeper
 from pykvd.node.meter import Meter
 from pykvd.node.network import Network
-from pykvd.node.proposals import Proposal, Proposals
+from pykvd.node.proposals import Proposals
+from pykvd.node.raft_core import make_raft
 from pykvd.node.reads import ReadQueue
 from pykvd.node.reconfigurer import Reconfigurer
 from pykvd.node.responder import FutureResponder, Responder
@@ -52,8 +52,6 @@ from pykvd.raft import (
     Entry,
     EntryKind,
     InvariantError,
-    RaftConfig,
-    RawNode,
     ReadState,
     Role,
     Snapshot,
@@ -73,39 +71,6 @@ SIGNATURE_BYTES = 4
 GRPC_OVERHEAD_BYTES = 512 * 1024
 
 _log = get_logger("node")
-
-
-@dataclass(frozen=True, slots=True)
-class NodeConfig:
-    """Settings of a node, in seconds and bytes."""
-
-    name: str
-    client_urls: tuple[str, ...]
-    heartbeat_interval: float
-    election_timeout: float
-    pre_vote: bool
-    max_request_bytes: int
-    snapshot_count: int
-    batch_interval: float
-    batch_limit: int
-    snapshot_catchup: int
-    compaction_batch: int
-    compaction_pause: float
-    max_learners: int
-    strict_reconfig: bool
-    #: What takes longer is logged: one apply, and a request from its arrival to its answer.
-    slow_apply: float = 0.1
-    slow_request: float = 0.3
-
-    @property
-    def request_timeout(self) -> float:
-        """How long a proposal may take, whatever the client's deadline (etcd's rule)."""
-        return 5.0 + 2 * self.election_timeout
-
-    @property
-    def min_lease_ttl(self) -> int:
-        """The shortest TTL granted: one and a half election timeouts, in whole seconds."""
-        return -(-3 * round(self.election_timeout * 1000) // 2000)
 
 
 class Node:
@@ -173,7 +138,7 @@ class Node:
             schedule=self._loop.call_soon,
             fragment_bytes=config.max_request_bytes + GRPC_OVERHEAD_BYTES,
         )
-        self.raft = _make_raft(config, storage)
+        self.raft = make_raft(config, storage)
         self._configured(storage.conf_state)
         self._log = log_writer(storage.wal, self.post_failure)
         storage.backend.on_failure = self.post_failure
@@ -196,6 +161,7 @@ class Node:
             pause=config.compaction_pause,
         )
         self._proposals = Proposals(self._driver, self.member_id, config.request_timeout)
+        self._batches = Batches(self.applier, self._proposals, meter=self.meter, audit=self.audit)
         self.propose = self._proposals.propose
         self.execute = self._proposals.execute
         self._deadline = self._proposals.deadline
@@ -576,53 +542,9 @@ class Node:
             if entry.kind is EntryKind.CONF_CHANGE:
                 self._apply_change(ConfChange.decode(entry.data))
             elif entry.data:
-                self.applier.auth_commands.index = entry.index
-                before = self.store.revision
-                batch, time_ns = decode_batch_head(entry.data)
-                self._apply_batch(batch, entry.data)
-                if self.store.revision != before:
-                    self.applier.changed(time_ns, before)
+                self._batches.apply(entry.index, entry.data)
         self.raft.applied_to(entries[-1].index)
         self.committer.applied(entries[-1].index, entries[-1].term)
-
-    def _apply_batch(self, batch: BatchId, data: bytes) -> None:
-        flight = self._proposals.take(batch)
-        started = perf_counter()
-        if flight is None:
-            count, failed = self._apply_unasked(data)
-        else:
-            count, failed = len(flight.proposals), self._apply_and_answer(flight.proposals)
-        self.meter.batch_applied(count, failed, perf_counter() - started, flight)
-
-    def _apply_unasked(self, data: bytes) -> tuple[int, int]:
-        """Apply a batch that nobody here waits for; counts commands, and Puts that failed."""
-        count = failed = 0
-        for command, request, caller in decode_commands(data):
-            count += 1
-            try:
-                self.applier.apply(command, request, caller)
-            except RpcError as error:
-                failed += command is Command.PUT
-                _log.debug("refused while applying", error=str(error))
-        return count, failed
-
-    def _apply_and_answer(self, proposals: Sequence[Proposal]) -> int:
-        """Apply a batch and answer its callers; counts the Puts that failed."""
-        apply, failed = self.applier.apply, 0
-        for proposal in proposals:
-            try:
-                response = apply(proposal.command, proposal.request, proposal.caller)
-            except RpcError as error:
-                failed += proposal.command is Command.PUT
-                self._refuse(proposal, error)
-            else:
-                proposal.responder.reply(response)
-        return failed
-
-    def _refuse(self, proposal: Proposal, error: RpcError) -> None:
-        peer = getattr(proposal.responder, "peer", "")
-        self.audit.refused(proposal.command.name.lower(), proposal.caller, peer, error)
-        proposal.responder.fail(error.code, error.message)
 
     def _apply_change(self, raft_change: ConfChange) -> None:
         state, change = self._reconfigurer.apply(raft_change)
@@ -658,40 +580,3 @@ class Node:
         if self.network:
             self.network.removed.add(member_id)
             self.network.remove_peer(member_id)
-
-
-def _make_raft(config: NodeConfig, storage: Storage) -> RawNode:
-    entries = [
-        Entry(entry.term, entry.index, EntryKind(entry.kind), entry.data)
-        for entry in storage.replay.entries
-    ]
-    ticks = max(2, round(config.election_timeout / config.heartbeat_interval))
-    mark = storage.replay.snapshot
-    return RawNode(
-        RaftConfig(id=storage.identity.member_id, election_ticks=ticks, pre_vote=config.pre_vote),
-        hard_state=storage.hard_state,
-        conf_state=storage.conf_state,
-        snapshot_id=(mark.index, mark.term),
-        entries=entries,
-        applied=storage.applied[0],
-        rng=random.Random(),
-        logger=_RaftLog(),
-    )
-
-
-class _RaftLog:
-    """Raft's log lines under `pykvd.raft`."""
-
-    _log = get_logger("raft")
-
-    def debug(self, msg: str, /, *args: object) -> None:
-        """Frequent steps."""
-        self._log.debug(msg % args if args else msg)
-
-    def info(self, msg: str, /, *args: object) -> None:
-        """Changes of role, term, leader, membership."""
-        self._log.info(msg % args if args else msg)
-
-    def warning(self, msg: str, /, *args: object) -> None:
-        """Refusals and lost peers."""
-        self._log.warn(msg % args if args else msg)

@@ -9,7 +9,7 @@ from pykvd.api.access import Access
 from pykvd.api.kv import KVService
 from pykvd.api.lease import LeaseService
 from pykvd.api.watch import WatchService
-from pykvd.node.node import Node, NodeConfig
+from pykvd.node.node import Node
 from pykvd.node.quota import Quota
 from tests.simulation.disk import Disk, SimulatedWalWriter
 from tests.simulation.loop import ProcessLoop
@@ -18,6 +18,7 @@ from tests.simulation.peers import SimulatedPeers
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pykvd.node.config import NodeConfig
     from pykvd.node.storage import Storage
     from pykvd.raft import Entry, Snapshot, SoftState
     from pykvd.wal import Wal

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pykvd.api.watch as watch_module
-import pykvd.node.node as node_module
+import pykvd.node.raft_core as core_module
 import pykvd.node.proposals as proposals_module
 import pykvd.node.reconfigurer as reconfigurer_module
 import pykvd.node.shipper as shipper_module
@@ -68,7 +68,7 @@ def simulated_sources(rng: random.Random) -> Iterator[None]:
     replacements: list[tuple[Any, str, object]] = [
         (proposals_module, "time", _Clock),
         (reconfigurer_module, "time", _Clock),
-        (node_module, "random", _Chance(rng)),
+        (core_module, "random", _Chance(rng)),
         (watch_module, "random", _Chance(rng)),
         (watch_module, "CONGESTED_BYTES", WINDOW_BYTES),
         (shipper_module, "tempfile", _TemporaryDirectories),

@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from pykvd.cluster.membership import Member
-from pykvd.node.node import NodeConfig
+from pykvd.node.config import NodeConfig
 from pykvd.node.storage import Identity
 from pykvd.raft import MessageKind
 from tests.simulation.change_operator import Operator

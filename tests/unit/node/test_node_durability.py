@@ -8,7 +8,8 @@ import pytest
 
 from pykvd.cluster.membership import Member
 from pykvd.node.commands import Command
-from pykvd.node.node import Node, NodeConfig
+from pykvd.node.config import NodeConfig
+from pykvd.node.node import Node
 from pykvd.node.proposals import ENTRY_BYTES_MAX
 from pykvd.node.responder import FutureResponder
 from pykvd.node.storage import Founding, Identity, open_storage
