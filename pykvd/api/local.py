@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from pykvd.errors import Code, RpcError
 from pykvd.pb import rpc_pb2 as rpc
-from pykvd.transport import StreamHandler, UnaryHandler
+from pykvd.transport import StreamHandler, StreamReceiver, UnaryHandler
 
 R = TypeVar("R", bound=Message)
 
@@ -27,6 +27,8 @@ WATCH = "/etcdserverpb.Watch/Watch"
 
 #: Length of gRPC's frame around a shared message.
 FRAME_BYTES = 5
+#: Bytes of messages that nobody has taken, above which a watch waits.
+CONGESTED_BYTES = 1 << 20
 #: Codes that tell how a call ended; all others are answers of an inner call.
 CONTEXT_CODES = frozenset({Code.CANCELLED, Code.DEADLINE_EXCEEDED})
 
@@ -90,7 +92,7 @@ class LocalClient:
         receiver = self._streams[WATCH](stream)
         receiver.message_received(rpc.WatchRequest(create_request=request).SerializeToString())
         try:
-            yield _Responses(stream)
+            yield _Responses(stream, receiver)
         finally:
             stream.done = True
             receiver.closed()
@@ -102,8 +104,9 @@ class _Responses:
     Raises RpcError when it is refused or cancelled; a compaction is a response as any other.
     """
 
-    def __init__(self, stream: "_LocalStream") -> None:
+    def __init__(self, stream: "_LocalStream", receiver: StreamReceiver) -> None:
         self._stream = stream
+        self._receiver = receiver
 
     def __aiter__(self) -> "_Responses":
         return self
@@ -113,6 +116,10 @@ class _Responses:
             item = await self._stream.messages.get()
             if isinstance(item, RpcError):
                 raise _inner_failure(item)
+            self._stream.buffered -= len(item)
+            if self._stream.congested and not self._stream.buffered:
+                self._stream.congested = False
+                self._receiver.writable()
             response = rpc.WatchResponse.FromString(item)
             if response.canceled and not response.compact_revision:
                 raise RpcError(Code.UNKNOWN, response.cancel_reason)
@@ -181,6 +188,8 @@ class _LocalStream(_Local):
         """Queue it."""
         if not self.done:
             self.messages.put_nowait(message)
+            self.buffered += len(message)
+            self.congested = self.congested or self.buffered > CONGESTED_BYTES
 
     def send_shared(self, framed: bytes) -> None:
         """Queue what is in the frame."""
