@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pykvd.api.watch as watch_module
-import pykvd.node.raft_core as core_module
 import pykvd.node.proposals as proposals_module
+import pykvd.node.raft_core as core_module
 import pykvd.node.reconfigurer as reconfigurer_module
 import pykvd.node.shipper as shipper_module
 from pykvd.node.storage import APPLIED, APPLIED_KEY, CONF_STATE_KEY
