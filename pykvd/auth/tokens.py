@@ -12,6 +12,8 @@ PREFIX_LETTERS = 16
 DEFAULT_TTL = 300
 #: Tokens below which those that have expired are not looked for.
 SWEEP_FROM = 1024
+#: Tokens of one user: whoever logs in without end takes them from itself, not memory from us.
+MAX_PER_USER = 1 << 14
 _INDEX_DIGITS = len(str((1 << 64) - 1))
 
 
@@ -64,18 +66,20 @@ class NoTokens:
 
 
 class _Entry:
-    __slots__ = ("expiry", "identity")
+    __slots__ = ("expiry", "identity", "used")
 
     def __init__(self, identity: Identity, expiry: float) -> None:
         self.identity = identity
         self.expiry = expiry
+        self.used = False
 
 
 class SimpleTokens:
     """Random tokens, in memory: 16 letters, a dot, and the log's index of the login.
 
     Every member takes note of every login when it applies it, so a token is good on all of them.
-    A token lives for `ttl` seconds of `clock` after its last use on this member.
+    A token lives for `ttl` seconds of `clock` after its last use on this member. Of a user that
+    has MAX_PER_USER, one that was not used lately makes room for the next.
 
     They are found by hash, and Python's hashes of strings are keyed per process: how long a
     look-up takes says nothing about the tokens that exist.
@@ -85,6 +89,8 @@ class SimpleTokens:
         self._ttl = ttl if ttl > 0 else DEFAULT_TTL
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
+        # Every user's, those in front that are the next to go.
+        self._of: dict[str, dict[str, None]] = {}
         self._sweep_at = SWEEP_FROM
 
     def find(self, token: str, revision: int) -> Identity | None:
@@ -94,9 +100,10 @@ class SimpleTokens:
             return None
         now = self._clock()
         if entry.expiry < now:
-            del self._entries[token]
+            self._drop(token)
             return None
         entry.expiry = now + self._ttl
+        entry.used = True
         if entry.identity.revision != revision:
             entry.identity = Identity(entry.identity.user, revision)
         return entry.identity
@@ -111,13 +118,31 @@ class SimpleTokens:
         now = self._clock()
         if len(self._entries) >= self._sweep_at:
             self._sweep(now)
+        mine = self._of.setdefault(user, {})
+        if len(mine) >= MAX_PER_USER:
+            self._make_room(mine)
         self._entries[token] = _Entry(Identity(user, 0), now + self._ttl)
+        mine[token] = None
         return token
 
+    def _make_room(self, mine: dict[str, None]) -> None:
+        """Drop the first of a user's tokens that was not used since it was last looked at."""
+        while self._entries[token := next(iter(mine))].used:
+            self._entries[token].used = False
+            del mine[token]
+            mine[token] = None
+        self._drop(token)
+
+    def _drop(self, token: str) -> None:
+        user = self._entries.pop(token).identity.user
+        del self._of[user][token]
+        if not self._of[user]:
+            del self._of[user]
+
     def _sweep(self, now: float) -> None:
-        live = {token: entry for token, entry in self._entries.items() if entry.expiry >= now}
-        self._entries = live
-        self._sweep_at = max(SWEEP_FROM, 2 * len(live))
+        for token in [token for token, entry in self._entries.items() if entry.expiry < now]:
+            self._drop(token)
+        self._sweep_at = max(SWEEP_FROM, 2 * len(self._entries))
 
     def issue(self, user: str, revision: int) -> str:  # noqa: ARG002
         """Never asked for: `assign` makes the token."""
@@ -125,12 +150,13 @@ class SimpleTokens:
 
     def forget_user(self, user: str) -> None:
         """Drop the user's tokens."""
-        entries = self._entries.items()
-        self._entries = {key: entry for key, entry in entries if entry.identity.user != user}
+        for token in self._of.pop(user, ()):
+            del self._entries[token]
 
     def forget_all(self) -> None:
         """Drop all tokens."""
         self._entries.clear()
+        self._of.clear()
 
 
 def index_of(token: str) -> int:

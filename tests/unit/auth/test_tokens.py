@@ -7,7 +7,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pykvd.auth.identity import Identity
-from pykvd.auth.tokens import SWEEP_FROM, NoTokens, SimpleTokens, index_of, make_prefix
+from pykvd.auth.tokens import (
+    MAX_PER_USER,
+    SWEEP_FROM,
+    NoTokens,
+    SimpleTokens,
+    index_of,
+    make_prefix,
+)
 
 TTL = 10
 
@@ -63,6 +70,23 @@ def test_forgetting() -> None:
     assert store.find(other, 5)
     store.forget_all()
     assert store.find(other, 5) is None
+
+
+def test_logins_without_end_cost_only_the_users_own_unused_tokens() -> None:
+    store, _ = tokens()
+    other = store.assign("v", "other", 1)
+    kept = [store.assign("u", "kept", number) for number in range(9)]
+    first = store.assign("u", "unused", 0)
+    for number in range(2 * MAX_PER_USER):
+        store.assign("u", "flood", number)
+        assert store.find(kept[number % 9], 1)
+    assert store.find(other, 1)
+    assert store.find(first, 1) is None
+    found = [store.find(f"flood.{number}", 1) for number in range(2 * MAX_PER_USER)]
+    assert sum(each is not None for each in found) == MAX_PER_USER - len(kept)
+    store.forget_user("u")
+    assert store.find(kept[0], 1) is None
+    assert store.assign("u", "again", 1)
 
 
 def test_expired_tokens_do_not_pile_up() -> None:
