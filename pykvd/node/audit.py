@@ -10,6 +10,8 @@ from pykvd.auth.identity import Identity
 from pykvd.errors import Failure, RpcError
 from pykvd.logs import get_logger
 
+#: Characters of a name, or bytes of a key, that are shown.
+MAX_SHOWN = 128
 #: Refusals written in one second; those beyond are counted.
 DENIALS_PER_SECOND = 50
 _DENIALS = frozenset(
@@ -37,7 +39,7 @@ class Audit:
 
     def changed(self, action: str, caller: Identity | None, peer: str, **fields: object) -> None:
         """Users, roles or auth were changed."""
-        _log.info("auth changed", action=action, user=_name(caller), peer=peer, **fields)
+        _log.info("auth changed", action=action, user=_name(caller), peer=peer, **_cut(fields))
 
     def refused(
         self,
@@ -62,7 +64,7 @@ class Audit:
                 user=_name(caller),
                 peer=peer,
                 reason=error.message,
-                **fields,
+                **_cut(fields),
             )
 
     def _sum_up(self) -> None:
@@ -71,4 +73,12 @@ class Audit:
 
 
 def _name(caller: Identity | None) -> str:
-    return caller.user if caller else ""
+    return caller.user[:MAX_SHOWN] if caller else ""
+
+
+def _cut(fields: dict[str, object]) -> dict[str, object]:
+    """The fields with long ones cut: anybody may send megabytes as a name."""
+    return {
+        name: value[:MAX_SHOWN] if isinstance(value, str | bytes) else value
+        for name, value in fields.items()
+    }

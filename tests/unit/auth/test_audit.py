@@ -6,7 +6,7 @@ import pytest
 
 from pykvd.auth.identity import Identity
 from pykvd.errors import Failure
-from pykvd.node.audit import DENIALS_PER_SECOND, Audit
+from pykvd.node.audit import DENIALS_PER_SECOND, MAX_SHOWN, Audit
 
 ANN = Identity("ann", 3)
 
@@ -48,3 +48,12 @@ def test_a_flood_of_denials_is_counted(lines: pytest.LogCaptureFixture) -> None:
     clock.now += 1
     audit.refused("put", ANN, "peer:1", Failure.PERMISSION_DENIED.error())
     assert lines.messages[-2:-1] == ["more requests denied count=9"]
+
+
+def test_what_a_client_sends_does_not_fill_the_log(lines: pytest.LogCaptureFixture) -> None:
+    audit, long = Audit(Clock()), "n" * 1_000_000
+    audit.refused("authenticate", None, "peer:1", Failure.AUTH_FAILED.error(), name=long)
+    audit.changed("role_grant_permission", Identity(long, 1), "peer:1", key=long.encode())
+    for line in lines.messages:
+        assert "n" * MAX_SHOWN in line
+        assert len(line) < 3 * MAX_SHOWN
