@@ -105,8 +105,12 @@ def is_read_only(request: TxnRequest) -> bool:
 
 
 def is_serializable(request: TxnRequest) -> bool:
-    """Whether a read-only transaction needs no read barrier."""
-    return all(op.request_range.serializable for op in (*request.success, *request.failure))
+    """Whether a read-only transaction needs no read barrier.
+
+    One that only compares does: nothing in it says that an old answer will do (etcd gives one).
+    """
+    ops = (*request.success, *request.failure)
+    return bool(ops) and all(op.request_range.serializable for op in ops)
 
 
 def puts_of(ops: Iterable[RequestOp]) -> list[PutRequest]:

@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from pykvd.pb import rpc_pb2
-from tests.harness import Client, WatchStream
+from tests.harness import Client, Failure, WatchStream
 from tests.harness.methods import DELETE, MEMBER_LIST, PUT, RANGE, REVOKE, TXN
 from tests.integration.cluster.requests import get, grant, put, remaining
 
@@ -108,3 +108,18 @@ def test_a_long_range_on_any_member_is_linearizable_and_of_one_revision(three: C
         assert reply.kvs[0].value == writer.name.encode()
     deletion = rpc_pb2.DeleteRangeRequest(key=b"long/", range_end=b"long0")
     assert three.leader().call(DELETE, deletion).deleted == keys
+
+
+def test_a_transaction_that_only_compares_is_not_answered_alone(three: Cluster) -> None:
+    """Whether a lock is still held, for one, may not be told from an old state."""
+    put(three.leader(), b"alone", b"v")
+    last, *others = three.followers()
+    get(last, b"alone")
+    compare = rpc_pb2.Compare(target=rpc_pb2.Compare.VALUE, key=b"alone", value=b"v")
+    request = rpc_pb2.TxnRequest(compare=[compare])
+    assert last.call(TXN, request).succeeded
+    for member in (three.leader(), *others):
+        member.pause()
+    answer = last.ask(TXN, request, timeout=1.0)
+    assert isinstance(answer, Failure)
+    assert answer.code == "DEADLINE_EXCEEDED"

@@ -205,7 +205,7 @@ def test_which_transactions_skip_the_log() -> None:
     assert not is_read_only(TxnRequest(failure=[delete_op(b"k")]))
     # A nested one makes it a write, even if it only reads.
     assert not is_read_only(TxnRequest(success=[txn_op([range_op(b"k")])]))
-    assert is_serializable(TxnRequest())
+    assert not is_serializable(TxnRequest())
     assert not is_serializable(read)
     for op in (read.success[0], read.failure[0]):
         op.request_range.serializable = True
