@@ -24,7 +24,7 @@ from pykvd.version import API_VERSION, STORAGE_VERSION
 #: etcd's size of a snapshot message, in bytes.
 SNAPSHOT_CHUNK = 32 * 1024
 
-_VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.\d+)?(?:[-+].*)?")
+_VERSION = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})(?:\.[0-9]+)?(?:[-+].*)?")
 _ALARM_NAMES = {number: name for name, number in rpc.AlarmType.items()}
 _log = get_logger("maintenance")
 

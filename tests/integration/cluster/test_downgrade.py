@@ -4,6 +4,7 @@ from pathlib import Path
 
 import grpc
 
+from pykvd.errors import Failure
 from pykvd.pb import rpc_pb2 as rpc
 from tests.harness import methods
 from tests.integration.cluster.together import NAMES, Together, together
@@ -43,3 +44,12 @@ async def test_announced_and_called_off(tmp_path: Path) -> None:
         assert await ask(cluster, CANCEL, "") == "3.6"
         await told_everywhere(cluster, False, "")
         assert await ask(cluster, CANCEL, "") == "3.6"
+
+
+async def test_versions_that_are_none(tmp_path: Path) -> None:
+    text = Failure.BAD_DOWNGRADE_VERSION_FORMAT.text
+    async with together(tmp_path) as cluster:
+        await cluster.leader()
+        for version in ("", "3", "3.", "\u0663.\u0665", "9" * 5_000 + ".1"):
+            async with refused(grpc.StatusCode.INVALID_ARGUMENT, text):
+                await ask(cluster, VALIDATE, version)
