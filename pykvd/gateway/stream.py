@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from operator import methodcaller
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pykvd.http import Exchange
     from pykvd.transport import StreamHandler, StreamReceiver
 
+#: Requests of one body are handed over for so long at a time, seconds; others have their turn then.
+SLICE: Final = 0.005
 STOPPED_TEXT: Final = "etcdserver: server stopped"
 INTERNAL_TEXT: Final = "internal error"
 
@@ -107,13 +110,27 @@ class GatewayStream(CallContext):
         if self._feeding:
             return
         self._feeding = True
-        while self._requests and not self._paused and not self.done:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + SLICE
+        while self._requests and not self._waits:
+            if loop.time() > end:
+                loop.call_soon(self._feed_on)
+                return
             request = self._requests.popleft()
             self._tell(methodcaller("message_received", request))
         self._feeding = False
         if not self._requests and not self._half_closed and not self.done:
             self._half_closed = True
             self._tell(methodcaller("half_closed"))
+
+    def _feed_on(self) -> None:
+        self._feeding = False
+        self._feed()
+
+    @property
+    def _waits(self) -> bool:
+        """Whether the service or the client is to catch up first."""
+        return self._paused or self.done or self._exchange.congested
 
     def _tell(self, event: Callable[[StreamReceiver], None]) -> None:
         """Tell the service something; what it raises is the stream's end."""
@@ -136,6 +153,7 @@ class GatewayStream(CallContext):
     def _writable(self) -> None:
         if not self.done:
             self._tell(methodcaller("writable"))
+            self._feed()
 
     def _drain(self) -> None:
         """The server stops: the stream would not end by itself."""

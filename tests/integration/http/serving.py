@@ -45,13 +45,15 @@ class _Unclosed(io.BufferedReader):
 
 
 class Connection:
-    """One socket of a client."""
+    """One socket of a client; `receive_buffer` bytes wait in it at most, 0 for the usual."""
 
-    def __init__(self, endpoint: str | tuple[str, int]) -> None:
+    def __init__(self, endpoint: str | tuple[str, int], *, receive_buffer: int = 0) -> None:
         if isinstance(endpoint, str):
             host, _, port = endpoint.rpartition(":")
             endpoint = host, int(port)
         self.socket = socket.create_connection(endpoint, TIMEOUT)
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self._file = _Unclosed(socket.SocketIO(self.socket, "r"))
 
     def send(self, data: bytes) -> None:

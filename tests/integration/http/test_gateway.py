@@ -26,6 +26,14 @@ def put(server: Server, key: bytes, value: bytes = b"v") -> int:
     return int(answer.json["header"]["revision"])
 
 
+def metric(server: Server, name: str) -> float:
+    """The value of a metric without labels."""
+    with Connection(server.endpoint) as connection:
+        page = connection.request("GET", "/metrics").body.decode()
+    (line,) = [line for line in page.splitlines() if line.startswith(name + " ")]
+    return float(line.split()[1])
+
+
 class Watching:
     """A stream of the gateway, read a line at a time."""
 
@@ -182,20 +190,15 @@ def test_watch_with_several_requests_in_the_body(server: Server) -> None:
 
 
 def test_watchers_of_clients_that_leave_are_forgotten(server: Server) -> None:
-    def watchers() -> str:
-        with Connection(server.endpoint) as connection:
-            page = connection.request("GET", "/metrics").body.decode()
-        (line,) = [
-            line for line in page.splitlines() if line.startswith("etcd_debugging_mvcc_watcher_to")
-        ]
-        return line.split()[1]
+    def watchers() -> float:
+        return metric(server, "etcd_debugging_mvcc_watcher_total")
 
-    wait_until(lambda: float(watchers()) == 0, "no watchers")
+    wait_until(lambda: watchers() == 0, "no watchers")
     watching = Watching(server, "/v3/watch", {"create_request": {"key": b64(b"gone")}})
     watching.next()
-    assert float(watchers()) == 1
+    assert watchers() == 1
     watching.close()
-    wait_until(lambda: float(watchers()) == 0, "the watcher to go")
+    wait_until(lambda: watchers() == 0, "the watcher to go")
 
 
 def test_keepalive_ends_after_its_requests(server: Server) -> None:
@@ -210,6 +213,23 @@ def test_keepalive_ends_after_its_requests(server: Server) -> None:
         assert stream.next() is None
     finally:
         stream.close()
+
+
+def test_a_body_of_many_requests_waits_for_a_client_that_does_not_read(server: Server) -> None:
+    """Others have their turn meanwhile, and the answers do not fill memory."""
+    lease = call(server.endpoint, "/v3/lease/grant", {"TTL": 1000}).json["ID"]
+    many = 40_000
+    before = metric(server, "etcd_debugging_lease_renewed_total")
+    with Connection(server.endpoint, receive_buffer=1 << 16) as slow:
+        body = b'{"ID":%s}' % lease.encode() * many
+        slow.send(
+            b"POST /v3/lease/keepalive HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body) + body
+        )
+        assert slow.line() == b"HTTP/1.1 200 OK\r\n"
+        put(server, b"meanwhile")
+        assert metric(server, "etcd_debugging_lease_renewed_total") - before < many
+        assert slow.rest().count(b'"TTL":"1000"') == many
 
 
 def test_snapshot(server: Server) -> None:
