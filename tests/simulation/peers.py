@@ -19,6 +19,8 @@ SNAPSHOT_SECONDS = 0.2
 """What the transfer of a snapshot takes besides the delay of a message."""
 SNAPSHOT_TIMEOUT_SECONDS = 3.0
 """After which a transfer without an answer has failed."""
+GREETING_SECONDS = 1.0
+"""Who has heard nothing for so long connects anew, and is told if it was removed meanwhile."""
 
 
 class SimulatedPeers:
@@ -29,6 +31,24 @@ class SimulatedPeers:
         self._process = process
         self._world = process.world
         self._peers: set[int] = set()
+        self._heard = False
+        self._greet()
+
+    def _greet(self) -> None:
+        self._process.loop.call_later(GREETING_SECONDS, self._greet)
+        heard, self._heard = self._heard, False
+        if not heard:
+            for peer in sorted(self._peers & self._world.members.keys()):
+                self._greet_one(self._world.members[peer])
+
+    def _greet_one(self, target: Process) -> None:
+        own = self._process.id
+
+        def arrive() -> None:
+            if target.running and own in target.peers.removed:
+                target.peers.refuse(own)
+
+        self._world.network.send(own, target.id, arrive)
 
     def set_peer(self, member_id: int, urls: Sequence[str]) -> None:
         """Reach a member from now on; URLs mean nothing here."""
@@ -67,14 +87,16 @@ class SimulatedPeers:
         """A message of another member arrives; one that was removed is told so instead."""
         message = decode_message(data)
         if message.sender in self.removed:
-            self._refuse(message.sender)
+            self.refuse(message.sender)
             return
+        self._heard = True
         # Its greeting says how to reach it, should we not have heard of it yet.
         self._peers.add(message.sender)
         self._world.trace_message(message)
         self._process.node.receive([message])
 
-    def _refuse(self, sender: int) -> None:
+    def refuse(self, sender: int) -> None:
+        """Tell a member that it was removed."""
         target = self._world.members[sender]
 
         def tell() -> None:
