@@ -1,90 +1,65 @@
-"""What each listener serves over HTTP/1.1: clients' ports, metrics ports, the peer port."""
+"""What each listener serves over HTTP/1.1: clients' ports, metrics ports, the peer port.
+
+`servers` puts it together. It and all below it are imported for the first connection that speaks
+HTTP: many servers in programs never see one, and start sooner.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from pykvd.endpoints import about
-from pykvd.endpoints.checks import HealthChecks
-from pykvd.endpoints.health import health_routes
-from pykvd.endpoints.peers import peer_routes
-from pykvd.endpoints.pprof import pprof_routes
-from pykvd.gateway import Gateway
-from pykvd.gateway.errors import error_response
-from pykvd.http import Application, Handler, Head, HttpLimits, HttpServer, Response
 from pykvd.logs import get_logger
-from pykvd.node.node import GRPC_OVERHEAD_BYTES
-from pykvd.status import Code
 from pykvd.transport import Server as Listener
-from pykvd.transport.statistics import Counters
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable
 
     from pykvd.api.services import Services
     from pykvd.config import Config
     from pykvd.config.urls import URL
+    from pykvd.endpoints.servers import HttpServers
+    from pykvd.http import HttpServer
     from pykvd.metrics import Metrics
     from pykvd.node.node import Node
+    from pykvd.transport.request import RequestHead
 
-#: Room for a request's other fields and for white space, beside its largest value.
-_JSON_OVERHEAD_BYTES: Final = 64 << 10
 _log = get_logger("http")
-_CODES: Final = {413: Code.RESOURCE_EXHAUSTED, 500: Code.INTERNAL, 503: Code.UNAVAILABLE}
 
 
 class Endpoints:
-    """The HTTP servers of one member.
+    """The HTTP of one member.
 
     `clients` belongs to the client port, or, with --listen-client-http-urls, to ports of its own;
     `peers` to the peer port.
     """
 
     def __init__(self, node: Node, services: Services, config: Config, metrics: Metrics) -> None:
-        self._config = config
-        self._gateway: Gateway | None = None
+        self._parts = node, services, config, metrics
+        self._servers: HttpServers | None = None
         self._listeners: list[Listener] = []
-        watching = self._watching_routes(node, metrics)
-        routes = watching | {
-            "/version": about.get_only(about.version),
-            "/debug/vars": about.get_only(about.variables(node)),
-        }
-        max_message_bytes = config.max_request_bytes + GRPC_OVERHEAD_BYTES
-        if config.enable_grpc_gateway:
-            counters = Counters()
-            metrics.clients.append(counters)
-            self._gateway = Gateway(
-                services.unary,
-                services.streams,
-                max_message_bytes=max_message_bytes,
-                counters=counters,
-            )
-            routes |= self._gateway.routes()
-            routes["/openapi.json"] = about.get_only(about.openapi)
-        if config.enable_pprof or config.log_level == "debug":
-            routes |= pprof_routes()
-        clients = Application(routes, cors=config.cors, hosts=config.host_whitelist)
-        # Base64 takes four thirds of the room.
-        limits = HttpLimits(max_body_bytes=max_message_bytes * 4 // 3 + _JSON_OVERHEAD_BYTES)
-        self.clients = HttpServer(clients, _refusal, limits)
-        self._metrics = HttpServer(Application(watching), _refusal)
-        self.peers = HttpServer(
-            Application(peer_routes(node) | {"/version": about.get_only(about.version)}), _refusal
-        )
+        self._closed = False
+        self.clients = LateHttp(lambda: self._made().clients)
+        self._metrics = LateHttp(lambda: self._made().metrics)
+        self.peers = LateHttp(lambda: self._made().peers)
 
-    def _watching_routes(self, node: Node, metrics: Metrics) -> dict[str, Handler]:
-        """What those who watch the member ask for."""
-        routes = health_routes(HealthChecks(node), metrics.health)
-        return {**routes, "/metrics": about.metrics(metrics.render)}
+    def _made(self) -> HttpServers:
+        if self._servers is None:
+            from pykvd.endpoints.servers import HttpServers  # noqa: PLC0415 - heavy
+
+            self._servers = HttpServers(*self._parts)
+            if self._closed:
+                self._servers.refuse()
+        return self._servers
 
     async def listen(self, listen: Callable[[Listener, URL], Awaitable[object]]) -> None:
         """Open the ports that speak HTTP alone: a gRPC client there finds no service."""
-        config = self._config
-        for urls, server in (
+        _, _, config, _ = self._parts
+        for urls, http in (
             (config.listen_client_http_urls, self.clients),
             (config.listen_metrics_urls, self._metrics),
         ):
-            listener = Listener(unary={}, streams={}, http=server)
+            listener = Listener(unary={}, streams={}, http=http)
             self._listeners.append(listener)
             for url in urls:
                 await listen(listener, url)
@@ -94,24 +69,39 @@ class Endpoints:
         """Let requests of clients end for `timeout` seconds, then cut; take no new ones."""
         for listener in self._listeners:
             await listener.close()
-        await self.clients.drain(timeout)
+        if self._servers:
+            await self._servers.clients.drain(timeout)
 
     async def close(self) -> None:
         """Cut what is left of all connections."""
+        self._closed = True
         for listener in self._listeners:
             await listener.close()
-        for server in (self.clients, self._metrics, self.peers):
-            await server.close()
-        if self._gateway is not None:
-            self._gateway.close()
+        if self._servers:
+            await self._servers.close()
 
 
-def _refusal(status: int, message: str, head: Head | None) -> Response:
-    """The answer to what is no request, or cannot be served, in JSON.
+class LateHttp:
+    """An HTTP server that is made when it is first needed (`transport.Http`)."""
 
-    A body that is too large for any message is a message that is too large to a gateway's client.
-    """
-    code = _CODES.get(status, Code.INVALID_ARGUMENT)
-    if status == 413 and head is not None and head.path.startswith("/v3"):
-        status = 429
-    return error_response(code, message, status=status)
+    def __init__(self, make: Callable[[], HttpServer]) -> None:
+        self._make = make
+        self._server: HttpServer | None = None
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return self._server.connections if self._server else 0
+
+    def make_protocol(self, peer: str) -> asyncio.Protocol:
+        """As `HttpServer.make_protocol`."""
+        return self._made().make_protocol(peer)
+
+    def open_stream(self, head: RequestHead) -> None:
+        """As `HttpServer.open_stream`."""
+        self._made().open_stream(head)
+
+    def _made(self) -> HttpServer:
+        if self._server is None:
+            self._server = self._make()
+        return self._server
