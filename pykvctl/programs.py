@@ -1,9 +1,13 @@
 """Running the commands that users hand over."""
 
+import signal
 import subprocess
 from collections.abc import Mapping
 
 from pykvctl.gotext.quoting import quote
+
+#: Go names the signals up to SIGTERM as the C library does, in lower case, and numbers the others.
+LAST_NAMED = signal.SIGTERM
 
 
 def run_program(program: list[str], environ: Mapping[str, str]) -> tuple[int, str]:
@@ -20,5 +24,10 @@ def run_program(program: list[str], environ: Mapping[str, str]) -> tuple[int, st
     except OSError as error:
         return 1, f"fork/exec {program[0]}: {(error.strerror or str(error)).lower()}"
     if status < 0:
-        return -1, f"signal: {-status}"
+        return -1, f"signal: {_signal_name(-status)}"
     return status, f"exit status {status}" if status else ""
+
+
+def _signal_name(number: int) -> str:
+    name = signal.strsignal(number) if number <= LAST_NAMED else None
+    return name.lower() if name else f"signal {number}"
