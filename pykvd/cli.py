@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import signal
@@ -22,6 +23,10 @@ from pykvd.version import API_VERSION, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+#: The store is millions of long-lived objects without cycles: a full collection would walk them
+#: all, for nothing, in the middle of a request.
+GC_THRESHOLDS = (50_000, 20, 1000)
 
 _log = get_logger()
 
@@ -64,6 +69,8 @@ def _run(config: Config) -> int:
         # What rotates log files says so by SIGHUP, which must not end the process: until the
         # server's loop takes it, each line looks for its file by name anyway.
         signal.signal(signal.SIGHUP, lambda *_: None)
+    # Before the imports, which make many objects that stay.
+    gc.set_threshold(*GC_THRESHOLDS)
     with log:
         # Only now: --help and errors must not wait for the server's imports.
         from pykvd.server import run  # noqa: PLC0415

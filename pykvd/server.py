@@ -22,9 +22,6 @@ from pykvd.wal import WalError
 #: Threads come back from the disk while the loop is busy: they should not wait 5 ms for it
 #: (docs/adr/0002-wal-format.md has the measurement).
 SWITCH_INTERVAL_S = 0.0002
-#: The store is millions of long-lived objects without cycles: a full collection would walk them
-#: all, for nothing, in the middle of a request.
-GC_THRESHOLDS = (50_000, 20, 1000)
 
 _log = get_logger()
 
@@ -33,7 +30,6 @@ def run(config: Config, on_hangup: Callable[[], None] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. `on_hangup` is called at SIGHUP."""
     raise_limit()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    gc.set_threshold(*GC_THRESHOLDS)
     _log.info("starting pykvd", version=VERSION, api_version=API_VERSION)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(config, on_hangup))

@@ -16,8 +16,6 @@ from hashlib import blake2b
 from hmac import compare_digest
 from typing import NamedTuple, TypeVar
 
-import bcrypt
-
 from pykvd.errors import Code, Failure, RpcError
 from pykvd.logs import get_logger
 
@@ -78,8 +76,7 @@ class Passwords:
     async def hash(self, password: str) -> str:
         """A new hash of a password, in base64. Raises RpcError."""
         check_length(password)
-        cost = self._cost
-        made = await self.run(lambda: bcrypt.hashpw(password.encode(), bcrypt.gensalt(cost)))
+        made = await self.run(lambda: _hashed(password, self._cost))
         return b64encode(made).decode()
 
     async def check(
@@ -167,8 +164,17 @@ def nobody(cost: int) -> bytes:
     return f"$2b${cost:02}${_NOBODY}".encode()
 
 
+def _hashed(password: str, cost: int) -> bytes:
+    """Slow."""
+    import bcrypt  # noqa: PLC0415 - here and below: most servers have no users
+
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(cost))
+
+
 def _matches(password: str, stored: bytes | None, cost: int) -> bool:
     """Slow. Without a usable hash the time is spent all the same."""
+    import bcrypt  # noqa: PLC0415
+
     # What is longer than any password cannot be right; it must not be cut and compared.
     typed = password.encode()
     fits = len(typed) <= MAX_PASSWORD_BYTES

@@ -104,8 +104,7 @@ class RangeResult:
         return cls(found.header.revision, kvs, found.count, found.more)
 
 
-@dataclass(frozen=True, slots=True)
-class PutResult:
+class PutResult(NamedTuple):
     """The answer to a put."""
 
     revision: int
@@ -167,8 +166,7 @@ def _response(op: rpc.ResponseOp) -> RangeResult | PutResult | DeleteResult | Tx
     return TxnResult.of(op.response_txn)
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseInfo:
+class LeaseInfo(NamedTuple):
     """What the server knows about a lease; times in seconds."""
 
     id: int
@@ -178,8 +176,7 @@ class LeaseInfo:
     keys: list[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One member of the cluster."""
 
     id: int
@@ -196,8 +193,7 @@ class Member:
         return cls(found.ID, found.name, *urls, found.isLearner)
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """What one member says about itself; sizes in bytes."""
 
     member_id: int
@@ -236,8 +232,7 @@ class Status:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class HashResult:
+class HashResult(NamedTuple):
     """A hash of the history, equal on members that agree."""
 
     hash: int
@@ -246,16 +241,14 @@ class HashResult:
     compact_revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class Alarm:
+class Alarm(NamedTuple):
     """An alarm of a member: `NOSPACE` or `CORRUPT`."""
 
     member_id: int
     kind: str
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
+class Permission(NamedTuple):
     """What a role allows: `read`, `write` or `readwrite` of a range."""
 
     kind: str
@@ -263,8 +256,7 @@ class Permission:
     range_end: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class AuthStatus:
+class AuthStatus(NamedTuple):
     """Whether logins are asked for."""
 
     enabled: bool

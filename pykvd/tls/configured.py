@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from pykvd.logs import get_logger
 from pykvd.tls.endpoints import TlsClient, TlsServer
 from pykvd.tls.errors import TlsError
-from pykvd.tls.self_signed import self_signed
 from pykvd.tls.settings import TlsSettings
 
 if TYPE_CHECKING:
@@ -134,6 +133,8 @@ def _with_own_certificate(
         _log.warn(f"ignoring {side} auto TLS since certs given")
         return settings
     directory = Path(config.data_dir) / "fixtures" / side
+    from pykvd.tls.self_signed import self_signed  # noqa: PLC0415 - few ask for it
+
     pair = self_signed(directory, [url.host for url in urls], config.self_signed_cert_validity)
     return replace(settings, cert_file=pair.certificate, key_file=pair.key, self_signed=True)
 
