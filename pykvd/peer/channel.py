@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Self, cast
 from pykvd.config.urls import URL
 from pykvd.errors import Code, RpcError
 from pykvd.logs import get_logger
-from pykvd.peer.http2 import ClientConnection
 from pykvd.tls import Dialler
+from pykvd.transport.client_call import timeout_text
+from pykvd.transport.client_connection import ClientConnection
 from pykvd.transport.frames import ErrorCode
 from pykvd.transport.keepalive import Action, KeepAlive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pykvd.peer.http2 import ClientStream, Receiver
     from pykvd.peer.limits import PeerLimits
     from pykvd.tls import TlsClient
+    from pykvd.transport.client_call import Call
 
 LOST = "connection to the peer was lost"
+CLOSED = "connection closed"
 
 _log = get_logger("peer")
 
@@ -33,10 +35,9 @@ class Channel(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._connection = ClientConnection(
-            limits,
             "localhost" if address.is_unix else address.authority,
-            self._wake,
             secure=address.is_secure,
+            limits=limits.client(),
         )
         self._keepalive = KeepAlive(limits.listener())
         self._timeout = limits.keepalive_timeout
@@ -73,44 +74,70 @@ class Channel(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Whether streams can be opened."""
-        return not self._connection.closing
+        return not self._connection.lost
 
-    def open(
-        self, path: str, metadata: Iterable[tuple[str, str]], receiver: Receiver
-    ) -> ClientStream:
-        """Start a streaming call. Raises RpcError UNAVAILABLE on a lost connection."""
-        if self._connection.closing:
+    def open(self, path: str, metadata: Iterable[tuple[str, str]], timeout: str = "") -> Call:
+        """Start a call; set its `changed` before anything else happens to it.
+
+        Raises RpcError UNAVAILABLE on a lost connection.
+        """
+        if self._connection.lost:
             raise RpcError(Code.UNAVAILABLE, LOST)
-        return self._connection.request(path, metadata, receiver)
+        call = self._connection.start(path, tuple(metadata), timeout)
+        self._wake()
+        return call
+
+    def send(self, call: Call, message: bytes, *, last: bool = False) -> None:
+        """Queue one message of a call."""
+        self._connection.send(call, message, last=last)
+        self._wake()
+
+    def take(self, call: Call) -> bytes:
+        """The oldest message of a call, of which there must be one."""
+        message = self._connection.take(call)
+        self._wake()
+        return message
+
+    def cancel(self, call: Call, text: str = CLOSED, code: int = Code.CANCELLED) -> None:
+        """End a call with this status."""
+        self._connection.cancel(call, text, code)
+        self._wake()
 
     async def unary(
         self, path: str, metadata: Iterable[tuple[str, str]], message: bytes, limit: float
     ) -> bytes:
         """Make a unary call that may take `limit` seconds. Raises RpcError."""
-        reply = _Reply(self._loop.create_future())
-        timeout_field = ("grpc-timeout", f"{max(1, round(limit * 1000))}m")
-        stream = self.open(path, [timeout_field, *metadata], reply)
-        stream.send(message)
-        stream.end()
+        call = self.open(path, metadata, timeout_text(limit))
+        self.send(call, message, last=True)
+        over = self._loop.create_future()
+
+        def changed() -> None:
+            if call.code is not None and not over.done():
+                over.set_result(None)
+
+        call.changed = changed
         try:
             async with asyncio.timeout(limit):
-                return await reply.future
+                await over
         except TimeoutError:
             raise RpcError(Code.DEADLINE_EXCEEDED, "context deadline exceeded") from None
         finally:
-            stream.cancel()
+            self.cancel(call)
+        if call.code or not call.messages:
+            raise RpcError(call.code or Code.INTERNAL, call.text or "no reply")
+        return call.messages[0]
 
     def flush(self) -> None:
         """Write what is ready now, rather than at the end of the loop's turn."""
         out = self._connection.take_output()
         if out and not self.lost.done():
             self._transport.write(b"".join(out))
-        if self._connection.closing:
+        if self._connection.closed:
             self._transport.close()
 
     def close(self) -> None:
         """End all streams and close once everything is written; `lost` follows."""
-        self._connection.terminate(ErrorCode.NO_ERROR, "connection closed")
+        self._connection.terminate(ErrorCode.NO_ERROR, CLOSED, CLOSED)
         self.flush()
         if self._cut is None and not self.lost.done():
             # A peer that reads nothing must not keep the socket.
@@ -148,7 +175,10 @@ class Channel(asyncio.Protocol):
             self._connection.receive(data)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not pass for silence
             _log.error("internal error on a peer connection", error=repr(error))
-            self._connection.terminate(ErrorCode.INTERNAL_ERROR, "internal error")
+            self._connection.terminate(ErrorCode.INTERNAL_ERROR, "internal error", "internal error")
+        if self._connection.lost:
+            # A peer that goes away: nothing is gained by keeping our streams until it cuts them.
+            self._connection.close(self._connection.lost)
         self.flush()
 
     def pause_writing(self) -> None:
@@ -158,6 +188,7 @@ class Channel(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The socket has room."""
         self._connection.set_writable(True)
+        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """All streams end."""
@@ -173,6 +204,7 @@ class Channel(asyncio.Protocol):
         action = self._keepalive.tick(self._loop.time(), self._last_received)
         if action is Action.SEND_PING:
             self._connection.ping()
+            self._wake()
         elif action is Action.CUT:
             self._connection.close("peer does not answer")
             self._transport.abort()
@@ -184,30 +216,3 @@ async def _dial(address: URL, factory: Callable[[], asyncio.Protocol]) -> None:
         await loop.create_unix_connection(factory, address.socket_path)
     else:
         await loop.create_connection(factory, address.host, address.port or 0)
-
-
-class _Reply:
-    """Gathers the answer of a unary call."""
-
-    def __init__(self, future: asyncio.Future[bytes]) -> None:
-        self.future = future
-        self._message: bytes | None = None
-
-    def accepted(self) -> None:
-        """The status decides."""
-
-    def message_received(self, message: bytes) -> None:
-        """The reply; it counts once the status is OK."""
-        self._message = message
-
-    def writable(self) -> None:
-        """Nothing more is sent."""
-
-    def closed(self, code: int, text: str) -> None:
-        """The outcome."""
-        if self.future.done():
-            return
-        if code == Code.OK and self._message is not None:
-            self.future.set_result(self._message)
-        else:
-            self.future.set_exception(RpcError(code or Code.INTERNAL, text or "no reply"))

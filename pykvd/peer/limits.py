@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pykvd import transport
+from pykvd.transport.limits import ClientLimits, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,20 @@ class PeerLimits:
     snapshot_stall_timeout: float = 10.0
     """A transfer that moves nothing for so long counts as cut."""
 
-    def listener(self) -> transport.Limits:
+    def client(self) -> ClientLimits:
+        """The limits of the connections to peers that go with these."""
+        return ClientLimits(
+            stream_window_bytes=self.stream_window_bytes,
+            connection_window_bytes=self.connection_window_bytes,
+            max_header_list_bytes=self.max_header_list_bytes,
+            max_message_bytes=self.max_message_bytes,
+            stream_high_water=self.stream_high_water,
+            stream_low_water=self.stream_low_water,
+        )
+
+    def listener(self) -> Limits:
         """The limits of the peer listener that go with these."""
-        return transport.Limits(
+        return Limits(
             max_connections=self.max_connections,
             max_message_bytes=self.max_message_bytes,
             max_buffered_request_bytes=self.max_message_bytes + self.connection_window_bytes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pykvd.errors import Code, RpcError
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
-    from pykvd.peer.http2 import ClientStream
     from pykvd.peer.limits import PeerLimits
     from pykvd.raft import Message
     from pykvd.tls import TlsClient
+    from pykvd.transport.client_call import Call
 
 REFUSALS = frozenset({Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT})
 """Answers to a greeting that another attempt will not change soon."""
@@ -83,7 +84,7 @@ class Peer:
         self._queue = SendQueue(limits.queue_bytes, limits.queue_messages)
         self._loop = asyncio.get_running_loop()
         self._channel: Channel | None = None
-        self._stream: ClientStream | None = None
+        self._stream: Call | None = None
         self._dialling = True
         self._flush_armed = False
         self._dropped = 0
@@ -114,29 +115,28 @@ class Peer:
 
     def _flush(self) -> None:
         self._flush_armed = False
-        stream = self._stream
-        if stream is None:
+        channel, stream = self._channel, self._stream
+        if channel is None or stream is None:
             # While the first bytes are under way there is hope; while waiting to dial there is not.
             if not self._dialling:
                 self._dropped += self._queue.clear()
         else:
-            self._write(stream)
+            self._write(channel, stream)
         if self._dropped:
             self.totals.messages_dropped += self._dropped
             self._dropped = 0
             self._context.unreachable(self.member_id)
 
-    def _write(self, stream: ClientStream) -> None:
+    def _write(self, channel: Channel, stream: Call) -> None:
         totals, limit = self.totals, self._context.limits.max_batch_bytes
         while self._queue and not stream.congested:
             messages = self._queue.take(limit)
             data = wire.encode_batch(messages)
-            stream.send(data)
+            channel.send(stream, data)
             totals.messages_sent += len(messages)
             totals.batches_sent += 1
             totals.bytes_sent += len(data)
-        if self._channel is not None:
-            self._channel.flush()
+        channel.flush()
 
     async def call(self, kind: str, payload: bytes, limit: float) -> bytes:
         """Make a unary call within `limit` seconds; waits for a dial under way. Raises RpcError."""
@@ -172,8 +172,8 @@ class Peer:
     async def close(self) -> None:
         """Send what is queued if that is possible at once, and hang up."""
         self.closed = True
-        if self._stream is not None:
-            self._write(self._stream)
+        if self._channel is not None and self._stream is not None:
+            self._write(self._channel, self._stream)
         self._task.cancel()
         await asyncio.wait([self._task])
         channel, self._channel, self._stream = self._channel, None, None
@@ -234,14 +234,18 @@ class Peer:
 
     async def _open_stream(self, channel: Channel) -> None:
         """Greet the peer and wait for its answer."""
-        receiver = _MessageStream(self, self._loop.create_future())
         metadata = self._context.greeting(self.member_id).metadata()
-        stream = channel.open(wire.STREAM, metadata, receiver)
+        stream = channel.open(wire.STREAM, metadata)
+        answered = asyncio.Event()
+        stream.changed = answered.set
         async with asyncio.timeout(self._context.limits.connect_timeout):
-            await receiver.answer
-        receiver.channel = channel
-        if stream.done:
-            raise RpcError(Code.UNAVAILABLE, "peer ended the stream")
+            while not stream.accepted and stream.code is None:
+                answered.clear()
+                await answered.wait()
+        if stream.code is not None:
+            text = stream.text or "peer ended the stream"
+            raise RpcError(stream.code or Code.UNAVAILABLE, text)
+        stream.changed = partial(self._stream_changed, channel, stream)
         self._stream = stream
 
     def _connected(self, url: str) -> None:
@@ -270,48 +274,21 @@ class Peer:
         self._dropped = 0
         self._context.unreachable(self.member_id)
 
-    # From the stream.
+    def _stream_changed(self, channel: Channel, stream: Call) -> None:
+        """There is room again, or the peer ended the stream, or the connection is gone.
 
-    def writable(self) -> None:
-        """The stream takes messages again."""
-        if self._queue:
-            self._arm()
-
-    def stream_closed(self, channel: Channel, code: int, text: str) -> None:
-        """The peer ended the stream, or the connection is gone."""
+        Peers send no messages on it.
+        """
+        stream.messages.clear()
         if channel is not self._channel:
             return
-        self._failed(text, refused=code in REFUSALS)
+        if stream.code is None:
+            if self._queue:
+                self._arm()
+            return
+        self._failed(stream.text, refused=stream.code in REFUSALS)
         self._stream = None
         self.totals.connected_since = None
-        if code == REMOVED:
+        if stream.code == REMOVED:
             self._context.removed()
         channel.close()
-
-
-class _MessageStream:
-    """What the stream of raft messages tells its peer."""
-
-    def __init__(self, peer: Peer, answer: asyncio.Future[None]) -> None:
-        self._peer = peer
-        self.answer = answer
-        self.channel: Channel | None = None
-
-    def accepted(self) -> None:
-        """The peer takes our messages."""
-        if not self.answer.done():
-            self.answer.set_result(None)
-
-    def message_received(self, message: bytes) -> None:
-        """Peers say nothing on this stream."""
-
-    def writable(self) -> None:
-        """There is room again."""
-        self._peer.writable()
-
-    def closed(self, code: int, text: str) -> None:
-        """Refused, or lost later."""
-        if not self.answer.done():
-            self.answer.set_exception(RpcError(code or Code.UNAVAILABLE, text))
-        elif self.channel is not None:
-            self._peer.stream_closed(self.channel, code, text)

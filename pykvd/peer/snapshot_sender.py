@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Hash
     from pathlib import Path
 
-    from pykvd.peer.http2 import ClientStream
     from pykvd.peer.outbound import Peer, PeerContext
     from pykvd.raft import Message
+    from pykvd.transport.client_call import Call
 
 FINAL = REFUSALS | {Code.RESOURCE_EXHAUSTED, Code.UNIMPLEMENTED}
 """Outcomes that another attempt will not change."""
@@ -101,23 +101,22 @@ class SnapshotSender:
         url = urls[self._attempts_left % len(urls)]
         channel = await Channel.connect(url, self._limits, self._context.tls)
         try:
-            transfer = _Transfer(self._confirm)
             metadata = self._context.greeting(self._peer.member_id).metadata()
-            stream = transfer.stream = channel.open(wire.SNAPSHOT, metadata, transfer)
-            stream.send(wire.encode_offer(offer))
+            transfer = _Transfer(channel, channel.open(wire.SNAPSHOT, metadata), self._confirm)
+            transfer.send(wire.encode_offer(offer))
             patience = self._limits.snapshot_stall_timeout
             await transfer.until(lambda: transfer.resume is not None, patience)
             if transfer.resume is not None:
                 await self._send_file(descriptor, offer.size, transfer.resume, transfer)
             # Installing may take the receiver a while; only the connection limits it.
-            await transfer.until(lambda: transfer.done, None)
+            await transfer.until(lambda: False, None)
         finally:
             await channel.wait_closed()
 
     async def _send_file(
         self, descriptor: int, size: int, offset: int, transfer: _Transfer
     ) -> None:
-        stream, patience = transfer.stream, self._limits.snapshot_stall_timeout
+        patience = self._limits.snapshot_stall_timeout
         digest = hashlib.sha256()
         await off_loop(_hash_prefix, digest, descriptor, offset)
         while offset < size:
@@ -125,66 +124,64 @@ class SnapshotSender:
                 raise RpcError(Code.CANCELLED, "peer was removed")
             want = min(self._limits.chunk_bytes, size - offset)
             data = await off_loop(_read_chunk, digest, descriptor, offset, want)
-            stream.send(wire.encode_chunk(offset, data))
+            transfer.send(wire.encode_chunk(offset, data))
             offset += want
-            await transfer.until(lambda: not stream.congested, patience)
-        stream.send(wire.encode_digest(digest.digest()))
-        stream.end()
+            await transfer.until(lambda: not transfer.congested, patience)
+        transfer.send(wire.encode_digest(digest.digest()), last=True)
 
     def _confirm(self, offset: int) -> None:
         self._confirmed = self._peer.totals.snapshot_sent = offset
 
 
 class _Transfer:
-    """What the receiver says about a snapshot."""
+    """What we tell the receiver of a snapshot, and what it says."""
 
-    stream: ClientStream
-
-    def __init__(self, confirm: Callable[[int], None]) -> None:
+    def __init__(self, channel: Channel, call: Call, confirm: Callable[[int], None]) -> None:
+        self._channel = channel
+        self._call = call
         self._confirm = confirm
         self._changed = asyncio.Event()
         self.resume: int | None = None
         """Where the receiver wants us to begin; None until it says so, or if it has it all."""
-        self.done = False
-        self._error: RpcError | None = None
+        call.changed = self._on_change
+
+    @property
+    def congested(self) -> bool:
+        """Whether enough waits to be sent."""
+        return self._call.congested
+
+    def send(self, message: bytes, *, last: bool = False) -> None:
+        """Queue a message."""
+        self._channel.send(self._call, message, last=last)
 
     async def until(self, condition: Callable[[], bool], patience: float | None) -> None:
         """Wait for the condition or a good end.
 
         Raises RpcError for a bad end, TimeoutError when nothing happens for `patience` seconds.
         """
-        while not self.done and not condition():
+        call = self._call
+        while call.code is None and not condition():
             self._changed.clear()
             async with asyncio.timeout(patience):
                 await self._changed.wait()
-        if self._error is not None:
-            raise self._error
+        if call.code:  # refused, failed or cut
+            raise RpcError(call.code, call.text)
 
-    def accepted(self) -> None:
-        """The receiver lets us in."""
+    def _on_change(self) -> None:
+        self._changed.set()
+        while self._call.messages:
+            message = self._channel.take(self._call)
+            try:
+                self._progress(wire.decode_offset(message))
+            except wire.WireError as error:
+                self._channel.cancel(self._call, str(error), Code.INTERNAL)
+                return
 
-    def message_received(self, message: bytes) -> None:
+    def _progress(self, offset: int) -> None:
         """Resume here, or: so far so good."""
-        try:
-            offset = wire.decode_offset(message)
-        except wire.WireError as error:
-            self.stream.fail(Code.INTERNAL, str(error))
-            return
         if self.resume is None:
             self.resume = offset
         self._confirm(offset)
-        self._changed.set()
-
-    def writable(self) -> None:
-        """There is room for chunks."""
-        self._changed.set()
-
-    def closed(self, code: int, text: str) -> None:
-        """Installed, refused, failed or cut."""
-        self.done = True
-        if code != Code.OK:
-            self._error = RpcError(code, text)
-        self._changed.set()
 
 
 def _hash_prefix(digest: Hash, descriptor: int, size: int) -> None:

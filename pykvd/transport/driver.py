@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from pykvd.transport.frames import CLIENT_PREFACE, ErrorCode
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 # The shortest beginning of the preface that no HTTP/1.1 request shares ("PRI " could be a method).
 _HTTP2_MARK = CLIENT_PREFACE[:14]
+#: A connection has the loop for so many seconds; what it sent beyond waits for the next turn, and
+#: is not read any more meanwhile. The clock is looked at after so many bytes.
+SLICE = 0.01
+PIECE_BYTES = 16 << 10
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 
@@ -32,6 +37,7 @@ class Http2Protocol(asyncio.Protocol):
         self._head = b""
         self._speaking = False
         self._lost = False
+        self._rest = b""
         self._reading_paused = False
         self._cut_handle: asyncio.TimerHandle | None = None
 
@@ -66,16 +72,43 @@ class Http2Protocol(asyncio.Protocol):
             data = self._decide(data)
             if not data:
                 return
+        self._server.counters.bytes_received += len(data)
+        if self._rest:
+            self._rest += data
+        else:
+            self._handle(data)
+
+    def _handle(self, data: bytes) -> None:
         connection = self._connection
         server = self._server
-        server.counters.bytes_received += len(data)
         connection.dirty = True  # no wake-up for output that leaves right below
         try:
-            connection.receive(data, server.time())
+            if len(data) <= PIECE_BYTES:
+                connection.receive(data, server.time())
+            else:
+                self._handle_pieces(data)
         except Exception:
             server.logger.exception("internal error on the connection of %s", connection.peer)
             connection.terminate(ErrorCode.INTERNAL_ERROR, "internal error")
         self.flush()
+
+    def _handle_pieces(self, data: bytes) -> None:
+        end = monotonic() + SLICE
+        for start in range(0, len(data), PIECE_BYTES):
+            if monotonic() > end:
+                self._rest = data[start:]
+                self._transport.pause_reading()
+                self._server.call_later(0, self._handle_rest)
+                return
+            self._connection.receive(data[start : start + PIECE_BYTES], self._server.time())
+
+    def _handle_rest(self) -> None:
+        if self._lost:
+            return
+        data, self._rest = self._rest, b""
+        self._handle(data)
+        if not self._rest and not self._reading_paused and not self._lost:
+            self._transport.resume_reading()
 
     def eof_received(self) -> bool:
         """The peer sends nothing more: it cannot keep a gRPC connection up like this."""
@@ -90,7 +123,8 @@ class Http2Protocol(asyncio.Protocol):
         self._connection.set_writable(True)
         if self._reading_paused:
             self._reading_paused = False
-            self._transport.resume_reading()
+            if not self._rest:
+                self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """All calls of the connection end."""

@@ -100,3 +100,21 @@ class Limits:
     def streams_allowed(self) -> int:
         """Open streams that one connection really gets."""
         return min(self.max_concurrent_streams, self.max_streams_hard)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Bounds of a client's connection, in bytes."""
+
+    stream_window_bytes: int = 4 << 20
+    """What a server may send on a stream ahead of its reader."""
+    connection_window_bytes: int = 64 << 20
+    """The same for all streams together; above what a few slow readers can hold."""
+    max_header_list_bytes: int = 64 << 10
+    """Decoded headers of one response."""
+    max_message_bytes: int = 2**32 - 1
+    """One message of a response; none is longer than the default."""
+    stream_high_water: int = 1 << 20
+    """Queued bytes of a call above which it is congested."""
+    stream_low_water: int = 256 << 10
+    """Queued bytes at which it is not any more."""

@@ -11,7 +11,6 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from pykvd.client.transport import CallError
-from pykvd.client.wire.http2 import Call, ClientConnection, timeout_text, unheard
 from pykvd.client.wire.limits import (
     CLOSED,
     DEADLINE,
@@ -22,6 +21,8 @@ from pykvd.client.wire.limits import (
     keepalive,
 )
 from pykvd.status import Code
+from pykvd.transport.client_call import Call, timeout_text, unheard
+from pykvd.transport.client_connection import ClientConnection
 from pykvd.transport.keepalive import Action
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class AsyncioTransport:
         except TimeoutError:
             connection.cancel(call)
             connection.doubt(started)
-            raise CallError(Code.DEADLINE_EXCEEDED, DEADLINE) from None
+            raise CallError(Code.DEADLINE_EXCEEDED, DEADLINE, sent=call.opened) from None
         except BaseException:  # the caller was cancelled
             connection.cancel(call)
             raise
@@ -69,7 +70,17 @@ class AsyncioTransport:
         connection = self._connection
         if connection is None or not connection.usable:
             connection = await self._dial(deadline)
-        return AsyncioStream(connection, connection.start(path, deadline, metadata, None))
+        call = connection.start(path, deadline, metadata, None)
+        try:
+            while not call.opened and call.code is None:
+                await connection.wait(call, deadline)
+        except TimeoutError:
+            connection.cancel(call)
+            raise CallError(Code.DEADLINE_EXCEEDED, DEADLINE, sent=False) from None
+        except BaseException:  # the caller was cancelled
+            connection.cancel(call)
+            raise
+        return AsyncioStream(connection, call)
 
     async def close(self) -> None:
         """End all calls and close the socket."""
@@ -187,13 +198,12 @@ class Connection(asyncio.Protocol):
     def doubt(self, since: float) -> None:
         """Start no more calls here if nothing at all has come since then."""
         if self._last_received < since < time.monotonic() - DOUBT_AFTER:
-            self._core.lost = self._core.lost or SILENT
+            self._core.retire(SILENT)
             self._flush_soon()
 
     def close(self, reason: str) -> None:
         """End all calls as CANCELLED and close; `gone` follows."""
-        for call in list(self._core.calls.values()):
-            self._core.cancel(call, reason)
+        self._core.cancel_all(reason)
         self._flush()
         self._core.close(reason)
         self._transport.abort()

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from pykvd.client.transport import CallError
 from pykvd.client.wire.limits import CLOSED, DEADLINE, DIAL_TIMEOUT, READ_BYTES
-from pykvd.client.wire.shared import Connection
+from pykvd.client.wire.shared import Connection, opened, over, readable
 from pykvd.client.wire.tls import TlsSession
 from pykvd.status import Code
 
 if TYPE_CHECKING:
     from pykvd.client.transport import Metadata
     from pykvd.client.wire.endpoint import Endpoint
-    from pykvd.client.wire.http2 import Call
     from pykvd.client.wire.tls import TLS
+    from pykvd.transport.client_call import Call
 
 
 class BlockingTransport:
@@ -38,11 +38,11 @@ class BlockingTransport:
         connection, call = self._start(path, deadline, metadata, request)
         started = time.monotonic()
         try:
-            connection.wait(call, deadline, whole=True)
+            connection.wait(call, deadline, over)
         except TimeoutError:
             connection.cancel(call)
             connection.doubt(started)
-            raise CallError(Code.DEADLINE_EXCEEDED, DEADLINE) from None
+            raise CallError(Code.DEADLINE_EXCEEDED, DEADLINE, sent=call.opened) from None
         except BaseException:  # a KeyboardInterrupt must not leave the call behind
             connection.cancel(call)
             raise
@@ -54,7 +54,16 @@ class BlockingTransport:
 
     def stream(self, path: str, deadline: float, metadata: Metadata) -> BlockingStream:
         """See `pykvd.client.transport.Transport`."""
-        return BlockingStream(*self._start(path, deadline, metadata, None))
+        connection, call = self._start(path, deadline, metadata, None)
+        try:
+            connection.wait(call, deadline, opened)
+        except TimeoutError:
+            connection.cancel(call)
+            raise CallError(Code.DEADLINE_EXCEEDED, DEADLINE, sent=False) from None
+        except BaseException:  # a KeyboardInterrupt must not leave the call behind
+            connection.cancel(call)
+            raise
+        return BlockingStream(connection, call)
 
     def close(self) -> None:
         """End all calls and close the socket."""
@@ -111,7 +120,7 @@ class BlockingStream:
     def receive(self, deadline: float | None = None) -> bytes | None:
         """The next message, None at the end; raises CallError or TimeoutError."""
         call = self._call
-        self._connection.wait(call, deadline)
+        self._connection.wait(call, deadline, readable)
         if call.messages:
             return self._connection.take(call)
         if call.code:

@@ -17,7 +17,6 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from pykvd.client.wire.http2 import Call, ClientConnection, timeout_text, unheard
 from pykvd.client.wire.limits import (
     DEADLINE,
     DOUBT_AFTER,
@@ -26,13 +25,32 @@ from pykvd.client.wire.limits import (
     SILENT,
     keepalive,
 )
+from pykvd.transport.client_call import Call, timeout_text, unheard
+from pykvd.transport.client_connection import ClientConnection
 from pykvd.transport.keepalive import Action
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pykvd.client.transport import Metadata
     from pykvd.client.wire.tls import TlsSession
 
 _GONE: Final = "the connection was lost"
+
+
+def over(call: Call) -> bool:
+    """Whether there is nothing more to come."""
+    return call.code is not None
+
+
+def opened(call: Call) -> bool:
+    """Whether the server has admitted it."""
+    return call.opened
+
+
+def readable(call: Call) -> bool:
+    """Whether it has a message."""
+    return bool(call.messages)
 
 
 class _Waiter:
@@ -135,14 +153,13 @@ class Connection:
         """Start no more calls here if nothing at all has come since then."""
         with self._lock:
             if self._last_received < since < time.monotonic() - DOUBT_AFTER:
-                self._core.lost = self._core.lost or SILENT
+                self._core.retire(SILENT)
                 self._settle()
 
     def close(self, reason: str) -> None:
         """End all calls as CANCELLED and close the socket once nobody reads it any more."""
         with self._lock:
-            for call in list(self._core.calls.values()):
-                self._core.cancel(call, reason)
+            self._core.cancel_all(reason)
             self._flush()
             self._core.close(reason)
             self._wake_leader()
@@ -165,11 +182,11 @@ class Connection:
         finally:
             self._stop_leading()
 
-    def wait(self, call: Call, deadline: float | None, *, whole: bool = False) -> None:
-        """Until the call has a message or is over (`whole`: over); raises TimeoutError."""
+    def wait(self, call: Call, deadline: float | None, ready: Callable[[Call], bool]) -> None:
+        """Until the call is ready, or over at any rate; raises TimeoutError."""
         while True:
             with self._lock:
-                if call.code is not None or (call.messages and not whole):
+                if call.code is not None or ready(call):
                     self._pass_lead()
                     return
                 if deadline is not None and time.monotonic() >= deadline:
@@ -177,7 +194,7 @@ class Connection:
                     raise TimeoutError(DEADLINE)
                 waiter = self._take_lead_or_queue(call)
             if waiter is None:
-                self._lead(call, deadline, whole=whole)
+                self._lead(call, deadline, ready)
             else:
                 self._follow(call, waiter, deadline)
 
@@ -205,9 +222,9 @@ class Connection:
             self._waiters.remove(waiter)
             call.changed = unheard
 
-    def _lead(self, call: Call, deadline: float | None, *, whole: bool) -> None:
+    def _lead(self, call: Call, deadline: float | None, ready: Callable[[Call], bool]) -> None:
         try:
-            while call.code is None and (whole or not call.messages):
+            while call.code is None and not ready(call):
                 if deadline is not None and time.monotonic() >= deadline:
                     return
                 self._read_once(deadline)

@@ -202,24 +202,6 @@ async def test_too_large_and_unreadable_ones_fail(build: Builder, tmp_path: Path
     assert two.scratch_files == []
 
 
-class _Transcript:
-    """A snapshot stream spoken by hand."""
-
-    def __init__(self) -> None:
-        self.messages: list[bytes] = []
-        self.status: tuple[int, str] | None = None
-
-    def accepted(self) -> None: ...
-
-    def message_received(self, message: bytes) -> None:
-        self.messages.append(message)
-
-    def writable(self) -> None: ...
-
-    def closed(self, code: int, text: str) -> None:
-        self.status = (code, text)
-
-
 def _offer(size: int) -> bytes:
     return wire.encode_offer(wire.Offer(bytes(16), size, snapshot_message(2, 1)))
 
@@ -249,14 +231,11 @@ async def test_broken_transfers(
 ) -> None:
     _, two = pair
     channel = await Channel.connect(two.url, QUICK)
-    transcript = _Transcript()
     greeting = wire.Greeting(0xC0FFEE, 1, 2)
-    stream = channel.open(wire.SNAPSHOT, greeting.metadata(), transcript)
+    call = channel.open(wire.SNAPSHOT, greeting.metadata())
     for part in parts:
-        stream.send(part)
-    stream.end()
-    await until(lambda: transcript.status is not None, "the status")
-    assert transcript.status is not None
-    assert transcript.status[1] == text
+        channel.send(call, part, last=part is parts[-1])
+    await until(lambda: call.code is not None, "the status")
+    assert call.text == text
     assert two.handler.snapshots == []
     await channel.wait_closed()

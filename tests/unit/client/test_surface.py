@@ -20,6 +20,7 @@ from pykvd.client.sync import admin, lease, recipes, stm, watch
 SHARED = {
     "pykvd.status",
     "pykvd.transport",
+    "pykvd.transport.client_call",
     "pykvd.transport.client_connection",
     "pykvd.transport.frames",
     "pykvd.transport.grpc",

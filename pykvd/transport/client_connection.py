@@ -1,100 +1,47 @@
-"""An HTTP/2 connection of a gRPC client, without I/O (RFC 9113): many short calls, and long ones.
+"""An HTTP/2 connection of a gRPC client, without I/O (RFC 9113).
 
 Bytes go in (`receive`) and come out (`take_output`); whoever drives it writes the output after each
-call of a method here. A `Call` gathers what the server says about one request; its `changed` is
-called whenever there is something new. Not thread-safe.
+call of a method here. A `Call` gathers what the server says about one request. Not thread-safe.
 
-The peer service has a client of its own (`pykvd.peer.http2`) for a few streams that never end. What
-this one adds is what callers of a database need: it knows which calls the server never looked at,
-lets those in progress finish when the server goes away, and holds back a server whose messages
-nobody reads.
+It has two users. `pykvd.client.wire` makes many short calls of it, over sockets that threads or an
+event loop share: they need to know which calls the server never looked at, to let those in progress
+finish when the server goes away, and to wait while it admits no more streams. `pykvd.peer` keeps a
+few streams between members that never end: for them the cost of a message counts, and they need to
+know when windows and socket are full.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
-from urllib.parse import unquote
 
 from pykvd.status import Code
 from pykvd.transport import frames, grpc
+from pykvd.transport.client_call import (
+    Call,
+    status_of_http,
+    status_of_reset,
+    status_of_trailers,
+)
 from pykvd.transport.frames import ErrorCode, Http2ConnectionError
 from pykvd.transport.hpack import HeaderListTooLargeError, HpackDecoder, HpackError
+from pykvd.transport.limits import ClientLimits
 from pykvd.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pykvd.client.transport import Metadata
+Metadata = tuple[tuple[str, str], ...]
 
-STREAM_WINDOW_BYTES: Final = 4 << 20
-"""What a server may send on a stream ahead of its reader."""
-CONNECTION_WINDOW_BYTES: Final = 64 << 20
-"""The same for all streams together; above what a few slow readers can hold."""
-MAX_HEADER_LIST_BYTES: Final = 64 << 10
 MAX_HEADER_BLOCK_BYTES: Final = 64 << 10
+"""One compressed header block over all its frames."""
 MAX_BLOCKS: Final = 256
 """Request header blocks, and decoded response blocks, that are remembered."""
 PING: Final = b"pykvdcli"
-
-_RESETS = {
-    ErrorCode.REFUSED_STREAM: Code.UNAVAILABLE,
-    ErrorCode.CANCEL: Code.CANCELLED,
-    ErrorCode.ENHANCE_YOUR_CALM: Code.RESOURCE_EXHAUSTED,
-    ErrorCode.INADEQUATE_SECURITY: Code.PERMISSION_DENIED,
-}
-# grpc/grpc doc/http-grpc-status-mapping.md
-_HTTP_STATUS = {
-    "400": Code.INTERNAL,
-    "401": Code.UNAUTHENTICATED,
-    "403": Code.PERMISSION_DENIED,
-    "404": Code.UNIMPLEMENTED,
-    "429": Code.UNAVAILABLE,
-    "502": Code.UNAVAILABLE,
-    "503": Code.UNAVAILABLE,
-    "504": Code.UNAVAILABLE,
-}
+_FAULT: Final = "the server broke a rule of HTTP/2"
 
 
-def unheard() -> None:
-    """What `Call.changed` is while nobody waits."""
-
-
-class Call:
-    """One request. It is over once `code` is set: 0 for OK, else see `text`.
-
-    `refused` tells that the server did not look at it. `messages` may still be taken when it is
-    over. `partial` is the beginning of the next message.
-    """
-
-    __slots__ = (
-        "changed",
-        "code",
-        "ended",
-        "messages",
-        "partial",
-        "queue",
-        "receive_window",
-        "refused",
-        "send_window",
-        "stream_id",
-        "text",
-        "unread_bytes",
-    )
-
-    def __init__(self, stream_id: int, send_window: int) -> None:
-        self.stream_id = stream_id
-        self.send_window = send_window
-        self.receive_window = STREAM_WINDOW_BYTES
-        self.queue: deque[bytes | memoryview] = deque()
-        self.ended = False
-        self.messages: deque[bytes] = deque()
-        self.partial = bytearray()
-        self.unread_bytes = 0
-        self.code: int | None = None
-        self.text = ""
-        self.refused = False
-        self.changed: Callable[[], None] = unheard
+DEFAULT_LIMITS: Final = ClientLimits()
 
 
 class ClientConnection:
@@ -104,53 +51,71 @@ class ClientConnection:
     until `closed`, after which nothing is parsed or queued.
     """
 
-    def __init__(self, authority: str, *, secure: bool = False) -> None:
+    def __init__(
+        self, authority: str, *, secure: bool = False, limits: ClientLimits = DEFAULT_LIMITS
+    ) -> None:
+        """`secure` tells the server that requests come over TLS."""
         self.calls: dict[int, Call] = {}
+        """The opened calls that are not over, by stream."""
         self.lost = ""
         self.closed = False
         self.greeted = False
         """Whether the server has shown that it speaks HTTP/2."""
+        self._limits = limits
+        self._writable = True
+        self._max_streams = frames.MAX_STREAM_ID  # 6.5.2: as long as the server names no number
+        self._waiting: OrderedDict[Call, bytes] = OrderedDict()
+        """Calls that are not opened yet, with their header blocks, oldest first."""
         self._authority = authority
         self._scheme = "https" if secure else "http"
         self._blocks: dict[tuple[str, Metadata, str], bytes] = {}
         self._decoded: dict[bytes, dict[str, str]] = {}
-        self._hpack = HpackDecoder(MAX_HEADER_LIST_BYTES)
+        self._hpack = HpackDecoder(limits.max_header_list_bytes)
         self._next_id = 1
         self._send_window = frames.DEFAULT_WINDOW
         self._initial_window = frames.DEFAULT_WINDOW
-        self._receive_window = CONNECTION_WINDOW_BYTES
+        self._receive_window = limits.connection_window_bytes
         self._max_frame = frames.MIN_MAX_FRAME_SIZE
         self._tail = b""
         self._block: bytearray | None = None
         self._block_stream = self._block_flags = 0
-        self._out: list[bytes | memoryview] = [_opening()]
+        self._out: list[bytes | memoryview] = [_opening(limits)]
 
     # Output.
 
     def start(self, path: str, metadata: Metadata, timeout: str) -> Call:
-        """Open a call; `timeout` as `grpc-timeout` has it, empty for none. Not once `lost`."""
+        """Make a call; `timeout` as `grpc-timeout` has it, empty for none. Not once `lost`.
+
+        It is opened at once, or when as many others are over as the server wants.
+        """
         block = self._blocks.get((path, metadata, timeout))
         if block is None:
             block = self._make_block(path, metadata, timeout)
-        call = Call(self._next_id, self._initial_window)
-        self._next_id += 2
-        self.calls[call.stream_id] = call
-        self._out.append(frames.headers_frame(call.stream_id, block, end_stream=False))
-        if self._next_id > frames.MAX_STREAM_ID:
-            self.lost = "out of stream ids"
+        call = Call(self._limits.stream_window_bytes)
+        if len(self.calls) < self._max_streams:
+            self._open(call, block)
+        else:
+            self._waiting[call] = block
         return call
 
     def send(self, call: Call, message: bytes, *, last: bool = False) -> None:
         """Queue a message; does nothing once the call is over or its last message was queued."""
         if call.code is None and not call.ended:
-            call.queue.append(grpc.frame_message(message))
+            framed = grpc.frame_message(message)
+            call.queue.append(framed)
+            call.queued_bytes += len(framed)
             call.ended = last
-            self._pump(call)
+            if call.stream_id:
+                self._pump(call)
+            if call.queued_bytes > self._limits.stream_high_water:
+                call.congested = True
 
-    def cancel(self, call: Call, text: str = "call was cancelled") -> None:
-        """End the call as CANCELLED."""
+    def cancel(
+        self, call: Call, text: str = "call was cancelled", code: int = Code.CANCELLED
+    ) -> None:
+        """End the call with this status and tell the server."""
         if call.code is None:
-            self._reset(call, Code.CANCELLED, text)
+            self._reset(call, code, text)
 
     def take(self, call: Call) -> bytes:
         """The oldest message, of which there must be one; makes room for more."""
@@ -168,12 +133,35 @@ class ClientConnection:
         out, self._out = self._out, []
         return out
 
+    def set_writable(self, writable: bool) -> None:
+        """The socket is full, or has room again; messages are held back meanwhile."""
+        self._writable = writable
+        if writable:
+            self._relieve_all()
+
+    def retire(self, reason: str) -> None:
+        """Take no more calls; those in progress may go on, those that wait are refused."""
+        self.lost = self.lost or reason
+        while self._waiting:
+            call, _ = self._waiting.popitem(last=False)
+            self._over(call, Code.UNAVAILABLE, self.lost, refused=True)
+
+    def terminate(self, code: ErrorCode, text: str, reason: str) -> None:
+        """Take leave of the server with a code and a text, and close."""
+        self._append(frames.goaway_frame(0, code, text.encode()))
+        self.close(reason)
+
+    def cancel_all(self, reason: str) -> None:
+        """End all calls as CANCELLED."""
+        for call in [*self._waiting, *self.calls.values()]:
+            self.cancel(call, reason)
+
     def close(self, reason: str) -> None:
         """No more bytes will come or go: end all calls as UNAVAILABLE."""
-        self.lost = self.lost or reason
+        self.retire(reason)
         self.closed = True
-        for call in list(self.calls.values()):
-            self._end(call, Code.UNAVAILABLE, reason)
+        while self.calls:  # whoever hears of it may end others
+            self._end(next(iter(self.calls.values())), Code.UNAVAILABLE, reason)
 
     def _append(self, frame: bytes) -> None:
         if not self.closed:
@@ -198,10 +186,26 @@ class ClientConnection:
         self._blocks[path, metadata, timeout] = block
         return block
 
+    def _open(self, call: Call, block: bytes) -> None:
+        call.stream_id = self._next_id
+        call.send_window = self._initial_window
+        self._next_id += 2
+        self.calls[call.stream_id] = call
+        self._out.append(frames.headers_frame(call.stream_id, block, end_stream=False))
+        if self._next_id > frames.MAX_STREAM_ID:
+            self.retire("out of stream ids")
+
+    def _open_waiting(self) -> None:
+        while self._waiting and len(self.calls) < self._max_streams:
+            call, block = self._waiting.popitem(last=False)
+            self._open(call, block)
+            self._relieve(call)
+            call.changed()
+
     def _pump(self, call: Call) -> None:
-        """Move queued bytes out as far as the windows allow."""
+        """Move queued bytes out as far as windows and socket allow."""
         queue = call.queue
-        while queue:
+        while queue and self._writable:
             quota = min(call.send_window, self._send_window, self._max_frame)
             if quota <= 0:
                 return
@@ -213,33 +217,49 @@ class ClientConnection:
             size = len(piece)
             call.send_window -= size
             self._send_window -= size
+            call.queued_bytes -= size
             flags = frames.END_STREAM if call.ended and not queue else 0
             self._out += (frames.frame_header(size, frames.DATA, flags, call.stream_id), piece)
 
-    def _pump_all(self) -> None:
+    def _relieve(self, call: Call) -> None:
+        """Send what can be sent, and tell if there is room again."""
+        if call.queue:
+            self._pump(call)
+        if call.congested and call.queued_bytes <= self._limits.stream_low_water:
+            call.congested = False
+            call.changed()
+
+    def _relieve_all(self) -> None:
         for call in list(self.calls.values()):
             if call.queue:
-                self._pump(call)
+                self._relieve(call)
 
     def _open_window(self, call: Call) -> None:
         """Let the server send more, unless enough waits to be read."""
-        window = call.receive_window
-        if (
-            window < STREAM_WINDOW_BYTES // 2
-            and call.unread_bytes < STREAM_WINDOW_BYTES
-            and call.code is None
-        ):
-            self._append(frames.window_update_frame(call.stream_id, STREAM_WINDOW_BYTES - window))
-            call.receive_window = STREAM_WINDOW_BYTES
+        window, full = call.receive_window, self._limits.stream_window_bytes
+        if window < full // 2 and call.unread_bytes < full and call.code is None:
+            self._append(frames.window_update_frame(call.stream_id, full - window))
+            call.receive_window = full
 
     def _reset(self, call: Call, code: int, text: str) -> None:
-        self._append(frames.rst_stream_frame(call.stream_id, ErrorCode.CANCEL))
-        self._end(call, code, text)
+        if call.stream_id:
+            self._append(frames.rst_stream_frame(call.stream_id, ErrorCode.CANCEL))
+            self._end(call, code, text)
+        else:
+            del self._waiting[call]
+            self._over(call, code, text, refused=True)
 
     def _end(self, call: Call, code: int, text: str, *, refused: bool = False) -> None:
+        """An opened call is over; another one may take its place."""
         del self.calls[call.stream_id]
+        self._over(call, code, text, refused=refused)
+        if self._waiting:
+            self._open_waiting()
+
+    def _over(self, call: Call, code: int, text: str, *, refused: bool) -> None:
         call.code, call.text, call.refused = code, text, refused
         call.queue.clear()
+        call.queued_bytes = 0
         call.changed()
 
     # Input.
@@ -253,13 +273,9 @@ class ClientConnection:
         try:
             self._tail = data[self._parse(data) :]
         except Http2ConnectionError as fault:
-            self._fault(fault.code, fault.debug)
+            self.terminate(fault.code, fault.debug, f"{_FAULT}: {fault.debug}")
         except HpackError as fault:
-            self._fault(ErrorCode.COMPRESSION_ERROR, str(fault))
-
-    def _fault(self, code: ErrorCode, text: str) -> None:
-        self._append(frames.goaway_frame(0, code, text.encode()))
-        self.close(f"the server broke a rule of HTTP/2: {text}")
+            self.terminate(ErrorCode.COMPRESSION_ERROR, str(fault), f"{_FAULT}: {fault}")
 
     def _parse(self, data: bytes) -> int:
         """Handle all complete frames; the position behind them."""
@@ -291,10 +307,10 @@ class ClientConnection:
         self._receive_window -= size
         if self._receive_window < 0:
             raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "connection window exceeded")
-        if self._receive_window < CONNECTION_WINDOW_BYTES // 2:
-            more = CONNECTION_WINDOW_BYTES - self._receive_window
-            self._append(frames.window_update_frame(0, more))
-            self._receive_window = CONNECTION_WINDOW_BYTES
+        full = self._limits.connection_window_bytes
+        if self._receive_window < full // 2:
+            self._append(frames.window_update_frame(0, full - self._receive_window))
+            self._receive_window = full
         call = self.calls.get(stream_id)
         if call is None:
             return
@@ -319,6 +335,10 @@ class ClientConnection:
             compressed, size = grpc.unpack_prefix(partial)
             if compressed:
                 self._reset(call, Code.INTERNAL, "message compressed without being asked")
+                return
+            if size > self._limits.max_message_bytes:
+                text = f"unacceptable message of {size} bytes"
+                self._reset(call, Code.RESOURCE_EXHAUSTED, text)
                 return
             end = grpc.PREFIX_BYTES + size
             if len(partial) < end:
@@ -363,11 +383,13 @@ class ClientConnection:
         if call is None:
             return
         if self._block_flags & frames.END_STREAM:
-            self._finish(call, headers)
+            self._end(call, *status_of_trailers(headers))
         elif headers.get(":status", "200") != "200":
             status = headers[":status"]
-            code = _HTTP_STATUS.get(status, Code.UNKNOWN)
-            self._reset(call, code, f"unexpected HTTP status {status}")
+            self._reset(call, status_of_http(status), f"unexpected HTTP status {status}")
+        elif not call.accepted:
+            call.accepted = True
+            call.changed()
 
     def _decode(self, block: bytes) -> dict[str, str]:
         """The fields; a block that left the decoder's table alone will mean the same again."""
@@ -379,16 +401,6 @@ class ClientConnection:
             self._decoded[block] = headers
         return headers
 
-    def _finish(self, call: Call, headers: dict[str, str]) -> None:
-        try:
-            code = int(headers["grpc-status"])
-        except (KeyError, ValueError):
-            status = headers.get(":status", "none")
-            code = _HTTP_STATUS.get(status, Code.UNKNOWN)
-            self._end(call, code, f"no gRPC status; HTTP status {status}")
-            return
-        self._end(call, code, unquote(headers.get("grpc-message", "")))
-
     def _on_rst_stream(self, flags: int, stream_id: int, payload: bytes) -> None:
         del flags
         _check_length(payload, 4)
@@ -396,9 +408,9 @@ class ClientConnection:
         if call is None:
             return
         number = frames.read_uint32(payload, 0)
-        code = next((code for key, code in _RESETS.items() if key == number), Code.INTERNAL)
         refused = number == ErrorCode.REFUSED_STREAM  # 8.7: not processed at all
-        self._end(call, code, f"stream reset by the server ({number})", refused=refused)
+        text = f"stream reset by the server ({number})"
+        self._end(call, status_of_reset(number), text, refused=refused)
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
         del stream_id
@@ -412,8 +424,11 @@ class ClientConnection:
                 self._set_initial_window(value)
             elif key == frames.SETTINGS_MAX_FRAME_SIZE:
                 self._max_frame = min(value, 1 << 16)
+            elif key == frames.SETTINGS_MAX_CONCURRENT_STREAMS:
+                self._max_streams = value
         self._append(frames.SETTINGS_ACK)
-        self._pump_all()
+        self._relieve_all()
+        self._open_waiting()
 
     def _set_initial_window(self, value: int) -> None:
         """RFC 9113 6.9.2: open streams change by the difference."""
@@ -437,8 +452,10 @@ class ClientConnection:
         last = frames.read_uint32(payload, 0) & frames.MAX_STREAM_ID
         text = payload[8:].decode("utf-8", "replace")
         self.lost = f"the server is going away: {text}" if text else "the server is going away"
+        self.retire(self.lost)
         for call in [call for call in self.calls.values() if call.stream_id > last]:
-            self._end(call, Code.UNAVAILABLE, self.lost, refused=True)
+            if call.code is None:
+                self._end(call, Code.UNAVAILABLE, self.lost, refused=True)
 
     def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
         del flags
@@ -448,12 +465,12 @@ class ClientConnection:
             self._send_window += increment
             if self._send_window > frames.MAX_WINDOW:
                 raise Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "window too large")
-            self._pump_all()
+            self._relieve_all()
             return
         call = self.calls.get(stream_id)
         if call is not None:
             call.send_window += increment
-            self._pump(call)
+            self._relieve(call)
 
     def _on_push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:
         del flags, stream_id, payload
@@ -473,24 +490,15 @@ _HANDLERS: Final[dict[int, Callable[[ClientConnection, int, int, bytes], None]]]
 }
 
 
-def _opening() -> bytes:
+def _opening(limits: ClientLimits) -> bytes:
     settings = {
         frames.SETTINGS_ENABLE_PUSH: 0,
-        frames.SETTINGS_INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
-        frames.SETTINGS_MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_BYTES,
+        frames.SETTINGS_INITIAL_WINDOW_SIZE: limits.stream_window_bytes,
+        frames.SETTINGS_MAX_HEADER_LIST_SIZE: limits.max_header_list_bytes,
     }
-    extra = CONNECTION_WINDOW_BYTES - frames.DEFAULT_WINDOW
+    extra = limits.connection_window_bytes - frames.DEFAULT_WINDOW
     update = frames.window_update_frame(0, extra)
     return frames.CLIENT_PREFACE + frames.settings_frame(settings) + update
-
-
-def timeout_text(seconds: float) -> str:
-    """`grpc-timeout`, rounded up to a tenth of a second.
-
-    Servers remember header blocks, so few different values are better than exact ones; the client
-    keeps the exact deadline itself.
-    """
-    return f"{max(1, min(-int(-seconds * 10 // 1), 999_999)) * 100}m"
 
 
 def _check_length(payload: bytes, size: int) -> None:
