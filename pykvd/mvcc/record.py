@@ -24,7 +24,9 @@ SUB_SHIFT = 3
 ID_BYTES = 12
 
 _KV_FIELD = b"\x12"
-_SMALL = tuple(bytes((n,)) if n < 128 else bytes((n & 127 | 128, n >> 7)) for n in range(1 << 14))
+_BYTES = tuple(bytes((n,)) for n in range(256))
+#: The varints of one byte and of two.
+_SMALL = _BYTES[:128] + tuple(low + high for high in _BYTES[1:128] for low in _BYTES[128:])
 
 
 def varint(number: int) -> bytes:
