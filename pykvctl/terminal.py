@@ -1,7 +1,7 @@
 """What only people read: colours and things that move, where a terminal is attached.
 
-In pipes, with NO_COLOR and with TERM=dumb everything is plain lines that stay the same from release
-to release. `rich` takes 50 ms to import, hence only here and only then.
+In pipes, with NO_COLOR and with TERM=dumb or none everything is plain lines that stay the same from
+release to release. `rich` takes 50 ms to import, hence only here and only then.
 """
 
 import io
@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 
 def is_fancy(stream: BinaryIO, environ: Mapping[str, str]) -> bool:
-    """Whether people look at the stream through a terminal that can do more than lines."""
-    return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    """Whether people look at the stream through a terminal that can do more than lines.
+
+    A terminal that does not say what it is counts as one that cannot, as it does for curses.
+    """
+    known = environ.get("TERM", "") not in {"", "dumb"}
+    return known and stream.isatty() and not environ.get("NO_COLOR")
 
 
 @contextmanager

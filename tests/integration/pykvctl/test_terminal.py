@@ -66,7 +66,7 @@ def test_people_get_colours(filled: Server, line: str) -> None:
 
 
 @pytest.mark.parametrize("line", DRAWN)
-@pytest.mark.parametrize("variable", [("NO_COLOR", "1"), ("TERM", "dumb")], ids=str)
+@pytest.mark.parametrize("variable", [("NO_COLOR", "1"), ("TERM", "dumb"), ("TERM", "")], ids=str)
 def test_others_get_what_pipes_get(filled: Server, line: str, variable: tuple[str, str]) -> None:
     environ = environment(filled) | dict([variable])
     piped, _, _ = run_cli(line.split(), environ)
