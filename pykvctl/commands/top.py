@@ -39,6 +39,11 @@ TITLES = (
     "in use",
     "note",
 )
+NOTE = TITLES.index("note")
+#: What a narrow terminal is not shown, first to last.
+EXPENDABLE = ("term", "in use", "index", "id", "db size", "requests/s", "lag")
+#: Characters beside the text of a cell.
+MARGIN = 2
 #: Counts every call that was answered, by etcd's name.
 REQUESTS = "grpc_server_handled_total"
 #: What each look adds to that count: the question for the status.
@@ -190,27 +195,49 @@ def _refresh(session: Session, looks: Iterator[list[Row]], count: int) -> None:
     with (
         interruptible(),
         console_on(session.streams.stdout) as console,
-        Live(_table([]), console=console, auto_refresh=False) as live,
+        Live(_table([], console.width), console=console, auto_refresh=False) as live,
         suppress(KeyboardInterrupt),
     ):
         for number, rows in enumerate(looks, 1):
-            live.update(_table(rows), refresh=True)
+            live.update(_table(rows, console.width), refresh=True)
             if number == count:
                 return
 
 
-def _table(rows: list[Row]) -> "Table":
+def _table(rows: list[Row], width: int) -> "Table":
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    cells = [row.cells() for row in rows]
+    shown = fitting(cells, width)
     table = Table(box=None, header_style="bold", caption="Ctrl-C ends", caption_justify="left")
-    for title in TITLES:
-        left = title in {"endpoint", "id", "note"}
+    for at in shown:
+        left = TITLES[at] in {"endpoint", "id", "note"}
         table.add_column(
-            title.upper(), justify="left" if left else "right", no_wrap=title != "note"
+            TITLES[at].upper(), justify="left" if left else "right", no_wrap=TITLES[at] != "note"
         )
-    for row in rows:
+    for row, texts in zip(rows, cells, strict=True):
         leads = row.status is not None and row.status.leader == row.status.header.member_id
         style = "red" if row.status is None else "green" if leads else ""
-        table.add_row(*(Text(cell) for cell in row.cells()), style=style)
+        table.add_row(*(Text(texts[at]) for at in shown), style=style)
     return table
+
+
+def fitting(rows: list[list[str]], width: int) -> list[int]:
+    """The places of the columns that a line of so many characters has room for, in order.
+
+    Whole columns go, so that the others stay readable: notes where there are none, then those of
+    `EXPENDABLE`. Notes that there are may be wrapped.
+    """
+
+    def taken(at: int) -> int:
+        texts = [TITLES[at]] if at == NOTE else [TITLES[at], *(cells[at] for cells in rows)]
+        return MARGIN + max(map(len, texts))
+
+    shown = list(range(len(TITLES)))
+    empty = [NOTE] if all(cells[NOTE] == "-" for cells in rows) else []
+    for at in [*empty, *map(TITLES.index, EXPENDABLE)]:
+        if sum(map(taken, shown)) <= width:
+            break
+        shown.remove(at)
+    return shown

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pykvctl.commands.diff import Difference, differences
-from pykvctl.commands.top import Reading, compare
+from pykvctl.commands.top import TITLES, Reading, compare, fitting
 from pykvctl.commands.tree import build
 from pykvctl.commands.v2 import names_below
 from pykvctl.errors import BadArgumentsError
@@ -127,3 +127,21 @@ def test_lag_and_rates() -> None:
     ]
     # A member that has started anew counts from nothing.
     assert compare(now, [reading("a", 4.0, 9, 3.0)])[0].requests_per_s == 0.0
+
+
+@pytest.mark.parametrize(
+    ("width", "note", "left_out"),
+    [
+        (120, "-", set()),
+        (100, "-", {"note"}),
+        (80, "-", {"note", "term", "in use", "index"}),
+        (88, "learner", {"term", "in use"}),
+        (40, "learner", {"term", "in use", "index", "id", "db size", "requests/s", "lag"}),
+        (40, "-", {"note", "term", "in use", "index", "id", "db size", "requests/s"}),
+    ],
+)
+def test_a_narrow_terminal_gets_fewer_columns(width: int, note: str, left_out: set[str]) -> None:
+    cells = ["http://10.0.0.1:2379", "5b87eb416de7fc4f", "false", "2", "8035"]
+    cells += ["0", "412", "74 MB", "37 MB", note]
+    shown = [TITLES[at] for at in fitting([cells], width)]
+    assert shown == [title for title in TITLES if title not in left_out]
