@@ -104,7 +104,8 @@ def _draw(console: "Console", found: History, times: dict[int, int]) -> None:
 
     table = Table(box=None, header_style="bold")
     for title in ("REVISION", "TIME", "TYPE", "VERSION", "CHANGED", "VALUE"):
-        table.add_column(title, justify="right" if title in {"REVISION", "VERSION"} else "left")
+        right = title in {"REVISION", "VERSION"}
+        table.add_column(title, justify="right" if right else "left", overflow="fold")
     for change in found.changes:
         style = "red" if change.after is None else "green" if change.before is None else "yellow"
         *cells, value = _cells(change, times)

@@ -74,6 +74,12 @@ def test_others_get_what_pipes_get(filled: Server, line: str, variable: tuple[st
     assert ESCAPE not in piped
 
 
+def test_nothing_of_a_history_is_cut_on_a_narrow_terminal(filled: Server) -> None:
+    environ = {k: v for k, v in environment(filled).items() if k not in {"NO_COLOR", "TERM"}}
+    shown = on_pty(["history", "os/name"], environ | {"COLUMNS": "40"})
+    assert "…".encode() not in shown
+
+
 def test_script_output_is_the_same_on_a_terminal(filled: Server) -> None:
     environ = {k: v for k, v in environment(filled).items() if k not in {"NO_COLOR", "TERM"}}
     for line in ("get os/name", "get --prefix os -w json", "endpoint hashkv -w table", "version"):
