@@ -102,16 +102,20 @@ def _lines(data_dir: str, found: "Verification") -> list[str]:
     lines = []
     if found.replay is not None:
         replay = found.replay
+        first, last = replay.snapshot.index + 1, replay.last_index
+        entries = f"entries {first} to {last}" if first <= last else f"no entries above {last}"
         lines.append(
-            f"log: {found.segments} segments, entries {replay.snapshot.index + 1} to "
-            f"{replay.last_index}, term {replay.hard_state.term}"
+            f"log: {_count(found.segments, 'segment')}, {entries}, term {replay.hard_state.term}"
         )
     if found.store is not None:
         store = found.store
+        compacted = store.compact_revision
         lines.append(
-            f"store: revision {store.revision}, compacted {store.compact_revision}, "
-            f"{store.keys} keys, {store.records} records, {store.leases} leases, "
-            f"{store.members} members, at entry {store.applied_index}"
+            f"store: revision {store.revision}, "
+            f"{f'compacted {compacted}' if compacted > 0 else 'never compacted'}, "
+            f"{_count(store.keys, 'key')}, {_count(store.records, 'record')}, "
+            f"{_count(store.leases, 'lease')}, {_count(store.members, 'member')}, "
+            f"at entry {store.applied_index}"
         )
     for finding in found.findings:
         lines.append(f"{finding.severity}: {finding.place}: {finding.text}")
@@ -119,6 +123,10 @@ def _lines(data_dir: str, found: "Verification") -> list[str]:
             lines.append(f"way out: {finding.way_out}")
     lines.append(f"{data_dir} is {'sound' if found.sound else 'DAMAGED'}")
     return lines
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _value(found: "Verification") -> dict[str, object]:

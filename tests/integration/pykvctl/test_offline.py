@@ -251,9 +251,10 @@ def test_a_sound_directory(data: Path) -> None:
     out, err, status = utl("verify", "--data-dir", data)
     assert (err, status) == ("", 0)
     log, store, verdict = out.splitlines()
-    assert re.fullmatch(r"log: 1 segments, entries \d+ to \d+, term 2", log)
+    assert re.fullmatch(r"log: 1 segment, entries \d+ to \d+, term 2", log)
     assert re.fullmatch(
-        r"store: revision 7, compacted -1, 2 keys, 6 records, 1 leases, 1 members, at entry \d+",
+        r"store: revision 7, never compacted, 2 keys, 6 records, 1 lease, 1 member, "
+        r"at entry \d+",
         store,
     )
     assert verdict == f"{data} is sound"
