@@ -1,6 +1,7 @@
 """The asyncio side with raw sockets: first bytes, limits, lost connections, slow readers."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import cast
 
@@ -8,6 +9,7 @@ import pytest
 from hpack import Encoder
 
 from pykvd.transport import Call, Limits, Server, frame_message, frames
+from pykvd.transport.driver import PIECE_BYTES
 from pykvd.transport.request import RequestHead
 from tests.integration.transport.service import (
     ECHO,
@@ -243,6 +245,34 @@ async def test_client_that_never_reads_is_not_read_either(clients: list[Raw]) ->
         while received < wanted * 1_000_005:
             received += len((await raw.frame_of(frames.DATA))[1])
         assert server.statistics().calls == wanted
+
+
+async def test_a_flood_takes_turns_with_others(clients: list[Raw]) -> None:
+    """One read holds the loop up for a slice, whatever it brings; all is answered in order."""
+    turns, seen = 0, [0]
+    wanted = 200
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while len(seen) <= wanted:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def work(_: Call, message: bytes) -> bytes:
+        time.sleep(0.001)
+        seen.append(turns)
+        return message[:3]
+
+    async with started(Server(unary={ECHO: work}, streams={})) as target:
+        raw = await Raw.connect(target)
+        clients.append(raw)
+        counting = asyncio.create_task(count_turns())
+        messages = [b"%d" % number * 300 for number in range(100, 100 + wanted)]
+        raw.writer.write(b"".join(raw.request(ECHO, message) for message in messages))
+        answers = [(await raw.frame_of(frames.DATA))[1] for _ in messages]
+        assert answers == [frame_message(message[:3]) for message in messages]
+        await counting
+        assert max(seen.count(turn) for turn in seen) < 2 * PIECE_BYTES / len(messages[0])
 
 
 async def test_large_reply_as_the_client_opens_its_window(clients: list[Raw]) -> None:
