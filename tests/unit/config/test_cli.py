@@ -103,6 +103,7 @@ def test_log_files_can_be_rotated(tmp_path: Path) -> None:
     path = tmp_path / "log"
     argv = ["--log-outputs", str(path), "--data-dir", str(tmp_path / "data")]
     argv += ["--listen-client-urls=http://127.0.0.1:0", "--advertise-client-urls=http://a:1"]
+    argv += ["--listen-peer-urls=http://127.0.0.1:0"]
     with subprocess.Popen([sys.executable, "-m", "pykvd", *argv]) as process:
         try:
             wait_for(path, "ready to serve client requests", process)
