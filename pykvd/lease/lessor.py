@@ -20,10 +20,11 @@ class Lease:
     """One lease. `ttl` and `remaining` are seconds; remaining 0 means the whole TTL.
 
     `due` is when the lessor looks at it next: at its expiry or before, or later to retry a revoke;
-    infinite while nothing waits for it.
+    infinite while nothing waits for it. `checked_by` has looked at all keys but those of `fresh`,
+    which were attached since; what looks, and for what, is its own affair.
     """
 
-    __slots__ = ("due", "expiry", "id", "keys", "remaining", "ttl")
+    __slots__ = ("checked_by", "due", "expiry", "fresh", "id", "keys", "remaining", "ttl")
 
     def __init__(self, lease_id: int, ttl: int, remaining: int = 0) -> None:
         self.id = lease_id
@@ -32,6 +33,8 @@ class Lease:
         self.expiry = inf
         self.due = inf
         self.keys: set[bytes] = set()
+        self.fresh: set[bytes] = set()
+        self.checked_by: object = None
 
 
 class Lessor:
@@ -70,13 +73,17 @@ class Lessor:
 
     def attach(self, lease_id: int, key: bytes) -> None:
         """Hang a key on an existing lease."""
-        self.leases[lease_id].keys.add(key)
+        lease = self.leases[lease_id]
+        lease.keys.add(key)
+        if lease.checked_by is not None:
+            lease.fresh.add(key)
 
     def detach(self, lease_id: int, key: bytes) -> None:
         """Take a key off a lease, which may be gone already."""
         lease = self.leases.get(lease_id)
         if lease:
             lease.keys.discard(key)
+            lease.fresh.discard(key)
 
     def renew(self, lease_id: int, now: float) -> int:
         """Restart a lease's clock; returns its TTL, or 0 if it does not exist or has expired."""

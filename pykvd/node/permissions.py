@@ -20,7 +20,7 @@ class Permissions:
 
     def __init__(self, auth: AuthStore, lessor: Lessor) -> None:
         self._auth = auth
-        self._lessor = lessor
+        self.lessor = lessor
         self.check_read = auth.check_read
 
     def check_range(self, caller: Caller, request: rpc.RangeRequest) -> None:
@@ -73,18 +73,24 @@ class Permissions:
 
     def check_lease_writes(self, caller: Caller, lease_id: int) -> None:
         """Raise unless the caller may write every key of a lease, if there is one."""
-        lease = self._lessor.leases.get(lease_id)
+        lease = self.lessor.leases.get(lease_id)
         if lease is None or self._auth.is_admin(caller):
             return
-        if lease.keys and not self._auth.grants_of(caller).write.covers_all(lease.keys):
+        if not lease.keys:
+            return
+        grants = self._auth.grants_of(caller)
+        # A lease may have very many keys, and one is put after the other.
+        keys = lease.fresh if lease.checked_by is grants else lease.keys
+        if keys and not grants.write.covers_all(keys):
             raise Failure.PERMISSION_DENIED.error()
+        lease.checked_by, lease.fresh = grants, set()
 
     def check_lease_reads(self, caller: Caller, lease_ids: Iterable[int]) -> None:
         """Raise unless the caller may read every key of these leases."""
         if self._auth.is_admin(caller):
             return
         for lease_id in lease_ids:
-            lease = self._lessor.leases.get(lease_id)
+            lease = self.lessor.leases.get(lease_id)
             if lease:
                 self.check_reads(caller, lease.keys)
 

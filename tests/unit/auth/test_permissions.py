@@ -157,3 +157,50 @@ def test_leases() -> None:
     checks.check_lease_reads(root, LEASE_KEYS)
     revoke = rpc.LeaseRevokeRequest(ID=-8)
     assert not allowed(checks.check_revoke, caller, revoke)
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(("attach", "detach", "check")),
+        st.sampled_from(("u", "v")),
+        st.sampled_from((b"a", b"b", b"c")),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(granted=granted_lists, steps=steps)
+def test_keys_of_a_lease_that_come_and_go(
+    granted: Granted, steps: list[tuple[str, str, bytes]]
+) -> None:
+    """What was looked at before is remembered of the right user, and of no other key."""
+    checks, store, _ = permissions(granted)
+    store.add_user("v", "", no_password=False)
+    store.add_role("all")
+    store.grant_permission("all", Permission(permType=WRITE, key=b"a", range_end=b"\x00"))
+    store.grant_role("v", "all")
+    lessor, held = checks.lessor, set(LEASE_KEYS[7])
+    allowed_to_u = sets_of(granted)[WRITE]
+    for step, user, key in steps:
+        if step == "attach":
+            lessor.attach(7, key)
+            held.add(key)
+        elif step == "detach":
+            lessor.detach(7, key)
+            held.discard(key)
+        else:
+            caller = Identity(user, store.revision)
+            expected = user == "v" or all(map(allowed_to_u.covers, held))
+            assert allowed(checks.check_lease_writes, caller, 7) == expected
+
+
+def test_a_lease_of_many_keys_is_looked_at_once() -> None:
+    checks, _, caller = permissions([(WRITE, b"a", b"c")])
+    lease = checks.lessor.leases[7]
+    checks.check_lease_writes(caller, 7)
+    for key in (b"b1", b"b2"):
+        checks.lessor.attach(7, key)
+        assert lease.fresh == {key}
+        checks.check_lease_writes(caller, 7)
+        assert lease.fresh == set()
