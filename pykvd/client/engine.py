@@ -270,6 +270,8 @@ class Attempts:
         self._reason: errors.EtcdError | None = None
         """Why an attempt failed, if that says more than that the time was over."""
         self._logged_in = False
+        self._in_doubt = False
+        """Whether an attempt may have been carried out although it failed."""
         self.until = deadline
         """The deadline of the attempt that was begun."""
 
@@ -300,6 +302,8 @@ class Attempts:
             alone=self._only is not None or len(engine.pool) == 1,
         )
         error = retry.translate(failure, repeatable=self._repeatable)
+        error.repeated = self._in_doubt
+        self._in_doubt |= retry.translate(failure, repeatable=False).maybe_applied
         if verdict is Verdict.RAISE:
             raise error from None
         if verdict is Verdict.LOGIN and metadata is not None:

@@ -28,6 +28,8 @@ class EtcdError(Exception):
         self.code = self.default_code if code is None else code
         self.maybe_applied = maybe_applied
         """Whether the server may have done what it was asked all the same."""
+        self.repeated = False
+        """Whether an earlier attempt at this call may have been carried out before this failure."""
 
 
 # By gRPC code.

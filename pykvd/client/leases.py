@@ -35,9 +35,20 @@ def grant(engine: Engine, ttl: int, lease_id: int, timeout: float | None) -> Pla
 
 
 def revoke(engine: Engine, lease_id: int, timeout: float | None) -> Plan[None]:
-    """End a lease and delete its keys; raises LeaseNotFound."""
-    request = rpc.LeaseRevokeRequest(ID=lease_id)
-    return mapped(engine.call(methods.REVOKE, request, timeout), lambda _: None)
+    """End a lease and delete its keys; raises LeaseNotFound.
+
+    Not if it is gone because an attempt of ours ended it whose answer was lost.
+    """
+    plan = engine.call(methods.REVOKE, rpc.LeaseRevokeRequest(ID=lease_id), timeout)
+
+    def result() -> Plan[None]:
+        try:
+            yield from plan
+        except errors.LeaseNotFound as error:
+            if not error.repeated:
+                raise
+
+    return result()
 
 
 def time_to_live(

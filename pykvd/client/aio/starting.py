@@ -23,13 +23,21 @@ class Starting(Generic[T]):
 
     def __init__(self, start: Callable[[], Awaitable[T]]) -> None:
         self._start = start
+        self._used = False
         self._started: T | None = None
 
     def __await__(self) -> Generator[object, None, T]:
-        return self._start().__await__()
+        return self._once().__await__()
+
+    def _once(self) -> Awaitable[T]:
+        """Raises RuntimeError the second time: another one would be made, or nothing at all."""
+        if self._used:
+            raise RuntimeError("can be awaited or entered only once: keep the result of that")
+        self._used = True
+        return self._start()
 
     async def __aenter__(self) -> T:
-        self._started = await self._start()
+        self._started = await self._once()
         return await self._started.__aenter__()
 
     async def __aexit__(self, *error: object) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pykvd.client import errors, methods
+from pykvd.client import errors, leases, methods
 from pykvd.client.engine import Engine, Pause, Send, Step
 from pykvd.client.pool import Pool
 from pykvd.client.transport import CallError
@@ -247,3 +247,16 @@ def test_members_are_learnt_now_and_then(make: Callable[..., Engine], clock: Clo
     with pytest.raises(errors.Unavailable):
         play(engine.call(methods.PUT, rpc.PutRequest(key=b"k"), 1.0), network, clock)
     assert engine.pool.endpoints == ["http://x:1", "http://y:1"]
+
+
+def test_a_lease_that_a_lost_attempt_revoked_is_revoked(
+    make: Callable[..., Engine], clock: Clock
+) -> None:
+    gone = CallError(Code.NOT_FOUND, errors.LeaseNotFound.text)
+    for failure in (LOST, SILENT):
+        network = Network(failure, gone)
+        play(leases.revoke(make(), 7, None), network, clock)
+        assert len(network.sent) == 2
+    for answers in ([gone], [REFUSED, gone]):
+        with pytest.raises(errors.LeaseNotFound):
+            play(leases.revoke(make(), 7, None), Network(*answers), clock)
