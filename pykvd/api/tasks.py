@@ -33,6 +33,8 @@ class CallTasks:
         task = asyncio.get_running_loop().create_task(_guard(call, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # A task that is cancelled before its first step never gets to its work.
+        task.add_done_callback(lambda _: work.close())
         return task
 
 

@@ -204,3 +204,8 @@ def test_a_lease_of_many_keys_is_looked_at_once() -> None:
         assert lease.fresh == {key}
         checks.check_lease_writes(caller, 7)
         assert lease.fresh == set()
+    checks.lessor.attach(7, b"z")
+    assert not allowed(checks.check_lease_writes, caller, 7)
+    assert not allowed(checks.check_lease_writes, caller, 7)
+    checks.lessor.detach(7, b"z")
+    checks.check_lease_writes(caller, 7)
