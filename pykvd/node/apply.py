@@ -170,6 +170,17 @@ class Applier:
     # Keys
 
     def _put(self, request: rpc.PutRequest) -> bytes:
+        store, key = self.store, request.key
+        if not (
+            request.lease
+            or request.prev_kv
+            or request.ignore_value
+            or request.ignore_lease
+            or key in store.lease_of
+        ):
+            event = store.put_alone(key, request.value)
+            self.notify(store.revision, [event])
+            return self.header(store.revision)
         self._writer.check_put(request)
         self.store.begin()
         previous = self._writer.put(request)
