@@ -99,9 +99,10 @@ class Channel(asyncio.Protocol):
         return message
 
     def cancel(self, call: Call, text: str = CLOSED, code: int = Code.CANCELLED) -> None:
-        """End a call with this status."""
-        self._connection.cancel(call, text, code)
-        self._wake()
+        """End a call with this status, unless it is over."""
+        if call.code is None:
+            self._connection.cancel(call, text, code)
+            self._wake()
 
     async def unary(
         self, path: str, metadata: Iterable[tuple[str, str]], message: bytes, limit: float
