@@ -40,17 +40,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     try:
         if parse_arguments(arguments).get("version"):
-            sys.stdout.write(version_text())
-            return 0
+            return _print(version_text())
         with open_log():
             config = Config.from_args(arguments, os.environ)
     except HelpRequested:
-        sys.stdout.write(usage())
-        return 0
+        return _print(usage())
     except ConfigError as error:
         _report(error)
         return 1
     return _run(config)
+
+
+def _print(text: str) -> int:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left in the buffer would be tried again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stderr.write(f"write /dev/stdout: {(error.strerror or str(error)).lower()}\n")
+        return 1
+    return 0
 
 
 def _run(config: Config) -> int:

@@ -14,6 +14,7 @@ from pykvd.config import Config, ConfigError
 from pykvd.descriptors import connections
 from pykvd.embedded.door import Door
 from pykvd.embedded.place import PathLike, Place
+from pykvd.listening import check_free, listen_error
 from pykvd.logs import get_logger
 from pykvd.node.config import NodeConfig
 from pykvd.node.disaster import expel_others
@@ -148,6 +149,9 @@ class Server:
         self._tls = member_tls(config)
         tokens = _tokens(config, loop)
         founding = await found(config, self._tls.dialler)
+        if founding and not config.socket_reuse_port:
+            # A start that fails must not leave a directory behind that counts as founded.
+            check_free((*config.listen_peer_urls, *config.listen_client_urls))
         storage = open_storage(
             Path(config.data_dir),
             wal_directory(config),
@@ -260,16 +264,19 @@ class Server:
         self, listener: Listener, url: URL, tls: TlsServer | None
     ) -> list[tuple[str, int]]:
         tls = tls if url.is_secure else None
-        if url.is_unix:
-            await listener.listen_unix(url.socket_path, tls=tls)
-            return []
-        address = await listener.listen_tcp(
-            url.host,
-            url.port or 0,
-            reuse_port=self.config.socket_reuse_port,
-            reuse_address=self.config.socket_reuse_address,
-            tls=tls,
-        )
+        try:
+            if url.is_unix:
+                await listener.listen_unix(url.socket_path, tls=tls)
+                return []
+            address = await listener.listen_tcp(
+                url.host,
+                url.port or 0,
+                reuse_port=self.config.socket_reuse_port,
+                reuse_address=self.config.socket_reuse_address,
+                tls=tls,
+            )
+        except OSError as error:
+            raise listen_error(url, error) from None
         return [address]
 
     def _failed(self, error: BaseException) -> None:

@@ -63,7 +63,7 @@ async def _serve(config: Config, on_hangup: Callable[[], None] | None) -> int:
         ConfigError,
         RpcError,
     ) as error:
-        _log.fatal("failed to start", error=str(error))
+        _log.fatal("failed to start", error=_describe(error))
         return 1
     if failing.done():
         failure = failing.result()
@@ -77,3 +77,10 @@ async def _serve(config: Config, on_hangup: Callable[[], None] | None) -> int:
     await asyncio.wait((starting,))
     await server.stop()
     return code
+
+
+def _describe(error: Exception) -> str:
+    """What is wrong, in the words of Go where the system says it."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"open {error.filename}: {error.strerror.lower()}"
+    return str(error)

@@ -84,12 +84,13 @@ def format_urls(urls: tuple[URL, ...]) -> str:
 
 
 def parse_members(text: str) -> dict[str, tuple[URL, ...]]:
-    """Peer URLs by member name out of `name=url,name=url`; a name may come again."""
+    """Peer URLs by member name out of `name=url,name=url`; a name may come again.
+
+    Raises ValueError; an item without a URL has an empty one, which is none.
+    """
     members: dict[str, set[URL]] = {}
     for item in filter(None, text.split(",")):
-        name, equals, url = item.partition("=")
-        if not equals or not name:
-            continue
+        name, _, url = item.partition("=")
         members.setdefault(name.strip(), set()).add(URL.parse(url.strip()))
     return {name: tuple(sorted(urls)) for name, urls in members.items()}
 

@@ -81,6 +81,12 @@ def test_members() -> None:
     }
 
 
+@pytest.mark.parametrize("text", ["foo", "a=", "a=http://a:1,http://b:1"])
+def test_members_need_urls(text: str) -> None:
+    with pytest.raises(ValueError, match="URL scheme must be http, https, unix, or unixs: $"):
+        parse_members(text)
+
+
 def test_only_addresses_are_bound() -> None:
     check_bindable(parse_urls("http://0.0.0.0:1,http://[::]:1,http://localhost:1,unix:///s"))
     with pytest.raises(ValueError, match=r"^expected IP in URL for binding \(http://a.b:1\)$"):
