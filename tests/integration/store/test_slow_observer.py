@@ -1,14 +1,17 @@
 """An observer of an election that does not read fills no memory, and misses nothing for it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 from pykvd.embed import Server
 from pykvd.pb import v3election_pb2 as electionpb
 from tests.harness import methods
 from tests.integration.store.serving import config, connected, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 PROCLAMATIONS = 40
 VALUE_BYTES = 500_000

@@ -83,7 +83,7 @@ def test_members() -> None:
 
 @pytest.mark.parametrize("text", ["foo", "a=", "a=http://a:1,http://b:1"])
 def test_members_need_urls(text: str) -> None:
-    with pytest.raises(ValueError, match="URL scheme must be http, https, unix, or unixs: $"):
+    with pytest.raises(ValueError, match=r"URL scheme must be http, https, unix, or unixs: $"):
         parse_members(text)
 
 
