@@ -48,7 +48,7 @@ def test_watch_streams(reference_kind: Kind, subject_kind: Kind) -> None:
 
 
 def test_requests_under_auth(reference_kind: Kind, subject_kind: Kind) -> None:
-    run(reference_kind, subject_kind, auth_episode, (STEPS or 5000) // 4)
+    run(reference_kind, subject_kind, auth_episode, (STEPS or 5000) // 8)
 
 
 @pytest.mark.long
