@@ -122,6 +122,7 @@ def test_a_waiting_call_out_of_time_leaves_no_key(client: Client) -> None:
 
 
 def test_a_lock_is_not_granted_to_a_dead_lease(client: Client, subject_kind: Kind) -> None:
+    """etcd-io/etcd#11408, found by Jepsen."""
     if subject_kind == ETCD:
         pytest.skip("the installed etcd may be of the releases that grant it")
     held = lock(client, b"dead", grant(client))

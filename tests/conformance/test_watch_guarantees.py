@@ -123,6 +123,7 @@ def check_compacted(
 
 @pytest.mark.parametrize("compacting", [False, True], ids=["keeping", "compacting"])
 def test_hundreds_of_watches(subject_kind: Kind, compacting: bool) -> None:
+    """None starves (etcd-io/etcd#17529), no event comes twice (#17247)."""
     rng = random.Random(SEED)
     with ExitStack() as stack:
         server = stack.enter_context(running(subject_kind))
@@ -198,6 +199,7 @@ def test_a_broken_stream_resumes_where_it_was(subject_kind: Kind) -> None:
 
 
 def test_progress_is_never_ahead_of_events(subject_kind: Kind) -> None:
+    """etcd-io/etcd#15220."""
     rng = random.Random(SEED)
     with ExitStack() as stack:
         server = stack.enter_context(running(subject_kind))

@@ -1,5 +1,6 @@
 """Which environment is opened, and what happens to leftovers of interrupted switches."""
 
+import random
 import shutil
 from pathlib import Path
 
@@ -115,3 +116,41 @@ def test_a_closed_environment_refuses_to_write(tmp_path: Path) -> None:
     environment.close()
     with pytest.raises(lmdb.Error):
         write_one(environment, 1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_20271_pages_torn_in_a_commit_that_did_not_end_are_never_met(
+    tmp_path: Path, seed: int
+) -> None:
+    """What a commit writes before its meta page may be lost or torn (etcd-io/etcd names the issue).
+
+    LMDB writes new pages beside the old ones; only the meta page, a sector, makes them count.
+    """
+    rng = random.Random(seed)
+    environment = Environment(tmp_path)
+    for number in range(1, 50):
+        write_one(environment, number)
+    file = tmp_path / "data.mdb"
+    before = file.read_bytes()
+    state = list(environment.everything())
+    environment.write([(number, rng.randbytes(900)) for number in range(50, 60)], [2, 3, 5], {})
+    environment.close()
+    after = file.read_bytes()
+
+    page = 4096
+    torn = bytearray(after)
+    torn[: 2 * page] = before[: 2 * page]
+    for start in range(2 * page, len(torn), page):
+        old, new = before[start : start + page], after[start : start + page]
+        if old == new or rng.random() < 0.3:
+            continue
+        # Any sectors of a page reach the disk, and those of a page that is new hold anything.
+        for sector in range(start, start + page, 512):
+            if rng.random() < 0.5:
+                kept = before[sector : sector + 512]
+                torn[sector : sector + 512] = kept.ljust(512, b"\xa5")
+    file.write_bytes(torn)
+    reopened = Environment(tmp_path)
+    assert list(reopened.everything()) == state
+    write_one(reopened, 60)
+    reopened.close()
