@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 #: How a client says that it traces this call; the last digit of the flags is the decision.
 TRACE_PARENT = "traceparent"
 MILLION = 1_000_000
-#: How long the end of a server waits for its last spans to be sent, in seconds.
-LAST_SPANS_S = 1.0
+#: How long a collector may take to accept spans, repeats included, in seconds.
+EXPORT_TIMEOUT_S = 1.0
+#: How long the end of a server waits for its last spans: those under way, and the rest.
+LAST_SPANS_S = 3 * EXPORT_TIMEOUT_S
 
 
 def make_provider(config: Config) -> TracerProvider:
@@ -52,7 +54,9 @@ def make_provider(config: Config) -> TracerProvider:
     }
     resource = Resource({name: value for name, value in attributes.items() if value})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    exporter = OTLPSpanExporter(endpoint=config.distributed_tracing_address, insecure=True)
+    exporter = OTLPSpanExporter(
+        endpoint=config.distributed_tracing_address, insecure=True, timeout=EXPORT_TIMEOUT_S
+    )
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 
@@ -100,7 +104,9 @@ class CallTracer:
 
     def close(self) -> None:
         """Send what is left, if the collector takes it soon."""
-        sending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        sending = threading.Thread(
+            target=self._provider.shutdown, name="pykvd-last-spans", daemon=True
+        )
         sending.start()
         sending.join(LAST_SPANS_S)
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +104,9 @@ async def test_a_server_with_tracing_serves_though_nobody_collects(tmp_path: Pat
     async with server, connected(server) as client:
         await client.put(b"k")
         await asyncio.wait_for(client.status(), 5)
+    # One that goes on would take random numbers, which other tests have laid down.
+    names = {thread.name for thread in threading.enumerate()}
+    assert not {name for name in names if name.startswith(("Otel", "pykvd"))}
 
 
 def test_nothing_is_loaded_where_nobody_asks() -> None:
