@@ -106,7 +106,7 @@ async def test_a_server_with_tracing_serves_though_nobody_collects(tmp_path: Pat
         await asyncio.wait_for(client.status(), 5)
     # One that goes on would take random numbers, which other tests have laid down.
     names = {thread.name for thread in threading.enumerate()}
-    assert not {name for name in names if name.startswith(("Otel", "pykvd"))}
+    assert not {name for name in names if name.startswith(("Otel", "pykvd-last-spans"))}
 
 
 def test_nothing_is_loaded_where_nobody_asks() -> None:
