@@ -105,12 +105,12 @@ def snapshot_status(path: Path) -> SnapshotStatus:
     try:
         file = path.open("rb")
     except OSError as error:
-        raise RestoreError(f"stat {path}: {_reason(error)}") from None
+        raise RestoreError(f"stat {path}: {reason(error)}") from None
     with file:
         size, digest = _parts(file)
         if digest and (found := _digest(file, size)) != digest:
-            reason = _mismatch(digest, found)
-            raise RestoreError(f"snapshot file integrity check failed. 1 errors found.\n{reason}")
+            altered = _mismatch(digest, found)
+            raise RestoreError(f"snapshot file integrity check failed. 1 errors found.\n{altered}")
     with opened(path, size, readonly=True) as environment:
         return SnapshotStatus(
             hash_all(environment), _revision(environment), _count_keys(environment), size
@@ -126,7 +126,7 @@ def snapshot_hash(path: Path, revision: int = 0) -> SnapshotHash:
         with path.open("rb") as file:
             size, _ = _parts(file)
     except OSError as error:
-        raise RestoreError(f"stat {path}: {_reason(error)}") from None
+        raise RestoreError(f"stat {path}: {reason(error)}") from None
     with opened(path, size, readonly=True) as environment:
         newest, compacted = _revision(environment), _compacted(environment)
         if revision > newest:
@@ -252,7 +252,7 @@ def _copy(snapshot: Path, data_file: Path, *, skip_hash_check: bool) -> int:
     try:
         source = snapshot.open("rb")
     except OSError as error:
-        raise RestoreError(f"open {snapshot}: {_reason(error)}") from None
+        raise RestoreError(f"open {snapshot}: {reason(error)}") from None
     with source, data_file.open("xb") as copy:
         size, digest = _parts(source)
         if size + len(digest) < DIGEST_BYTES:
@@ -356,6 +356,6 @@ def _bump(environment: Environment, amount: int, report: Report) -> None:
     report("marking revision compacted", revision=bumped)
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
     """What the system says, in lower case as Go prints it."""
     return (error.strerror or str(error)).lower()

@@ -9,7 +9,7 @@ from pathlib import Path
 import lmdb
 
 from pykvd.mvcc.environment import latest
-from pykvd.restore import RestoreError, opened
+from pykvd.restore import RestoreError, opened, reason
 from pykvd.wal import DataDirLock, DataDirLocked
 from pykvd.wal.lock import LOCK_NAME
 
@@ -108,8 +108,3 @@ def defragment(
     successor.close()
     took = time.monotonic_ns() - began
     return Defragmented(successor.path / DATA_FILE, size_before, used_before, size, used, took)
-
-
-def reason(error: OSError) -> str:
-    """What the system says, in lower case as Go prints it."""
-    return (error.strerror or str(error)).lower()
