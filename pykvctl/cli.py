@@ -7,29 +7,38 @@ import gc
 import os
 import signal
 import sys
-from typing import NoReturn
+from typing import BinaryIO, NoReturn, TextIO, cast
 
 
 def main() -> NoReturn:
     """Run as a process: signals end it as they end etcdctl, and the status is the command's."""
-    # Ctrl-C and a closed pipe kill the process by the signal itself: nothing has to be undone, and
-    # shells and `timeout` see the status they expect.
+    # Ctrl-C kills the process by the signal itself: nothing has to be undone, and shells and
+    # `timeout` see the status they expect.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     # What imports make stays: to look for garbage in it again and again is 5 % of a short run.
     gc.set_threshold(50_000)
     from pykvctl.dispatch import run  # noqa: PLC0415
     from pykvctl.streams import Streams  # noqa: PLC0415
 
-    # A descriptor that was closed by the caller leaves None here.
-    streams = Streams(
-        sys.stdin.buffer if sys.stdin else open(os.devnull, "rb"),  # noqa: SIM115
-        sys.stdout.buffer if sys.stdout else open(os.devnull, "wb"),  # noqa: SIM115
-        sys.stderr.buffer if sys.stderr else open(os.devnull, "wb"),  # noqa: SIM115
-    )
+    streams = Streams(_open(sys.stdin, "rb"), _open(sys.stdout, "wb"), _open(sys.stderr, "wb"))
     environ = dict(os.environ)
     # gRPC's core would repeat on standard error what our own error line says.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    code = run(sys.argv[1:], streams, environ)
+    try:
+        code = run(sys.argv[1:], streams, environ)
+    except BrokenPipeError:
+        # The signal is ignored until now: a connection that a server closes must not kill.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGPIPE)
     # Everything is written and closed; taking the interpreter apart would cost another 20 ms.
     os._exit(code)
+
+
+def _open(stream: TextIO | None, mode: str) -> BinaryIO:
+    """The bytes of a standard stream, which is None if the caller has closed its descriptor.
+
+    Unlike `stream.buffer` it writes all it is given also with PYTHONUNBUFFERED.
+    """
+    if stream is None:
+        return cast(BinaryIO, open(os.devnull, mode))
+    return cast(BinaryIO, open(stream.fileno(), mode, closefd=False))

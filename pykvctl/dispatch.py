@@ -26,7 +26,10 @@ NOT_UTF8 = (
 
 
 def run(words: Sequence[str], streams: Streams, environ: Mapping[str, str]) -> int:
-    """Run one command line and return its exit status; never raises for what a user can cause."""
+    """Run one command line and return its exit status.
+
+    Raises BrokenPipeError if nobody reads the output, and nothing else that a user can cause.
+    """
     if words and words[0] == COMPLETE:
         return _complete(words[1:], streams)
     try:
@@ -73,7 +76,7 @@ def _run_command(command: Command, line: Line, session: Session) -> int:
         session.streams.error_line(f"Error: {NOT_UTF8}")
         return ExitCode.ERROR
     except BrokenPipeError:
-        return 128 + signal.SIGPIPE
+        raise
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except OSError as error:

@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+#: A signal that comes just before the main thread blocks on a lock does not wake it: whoever waits
+#: for something that a signal may end looks up this often.
+LOOK_UP_S = 0.5
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _Handler = Callable[[int, FrameType | None], object]
 

@@ -7,6 +7,7 @@ from typing import Self
 
 from pykvctl.client import Client
 from pykvctl.errors import RequestError
+from pykvctl.interrupts import LOOK_UP_S
 from pykvctl.keepalive import renewals
 from pykvctl.methods import LEASE_GRANT, LEASE_REVOKE
 from pykvd.pb import rpc_pb2 as rpc
@@ -52,7 +53,7 @@ class LeaseSession:
 
     def wait_lost(self) -> None:
         """Return when the lease is gone, or has not been renewed in time."""
-        while not self._lost.wait(max(0.0, self._expiry - time.monotonic())):
+        while not self._lost.wait(min(LOOK_UP_S, max(0.0, self._expiry - time.monotonic()))):
             if time.monotonic() >= self._expiry:
                 return
 

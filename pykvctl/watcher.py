@@ -11,8 +11,9 @@ A thread per `WatchStream` receives; each `Watch` is a queue that any one thread
 import threading
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +21,7 @@ import grpc
 
 from pykvctl.client import REQUIRE_LEADER, Client
 from pykvctl.errors import RequestError
+from pykvctl.interrupts import LOOK_UP_S
 from pykvctl.methods import WATCH
 from pykvd.pb import rpc_pb2 as rpc
 
@@ -65,7 +67,12 @@ class Watch:
         self._updates: SimpleQueue[WatchUpdate | None] = SimpleQueue()
 
     def __iter__(self) -> Iterator[WatchUpdate]:
-        return iter(self._updates.get, None)
+        return iter(self._next, None)
+
+    def _next(self) -> WatchUpdate | None:
+        while True:
+            with suppress(Empty):
+                return self._updates.get(timeout=LOOK_UP_S)
 
     def create_request(self) -> rpc.WatchRequest:
         """The request that starts the watch where it stands."""

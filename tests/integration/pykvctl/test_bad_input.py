@@ -1,6 +1,7 @@
 """Bad input: one line on standard error, etcdctl's exit code, never a traceback."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -125,9 +126,10 @@ def test_odd_endpoints(endpoint: str) -> None:
     assert err.splitlines()[-1].startswith(b"Error: ")
 
 
-def test_huge_output_into_a_closed_pipe(server: Server) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_huge_output_into_a_closed_pipe(server: Server, unbuffered: str) -> None:
     """`| head` ends it by SIGPIPE, as it ends etcdctl."""
-    environ = environment(server)
+    environ = environment(server) | {"PYTHONUNBUFFERED": unbuffered}
     for number in range(20):
         assert run_cli(["put", f"huge{number}"], environ, b"x" * (1 << 20))[2] == 0
     script = f"{sys.executable} -m pykvctl get --prefix huge | head -c 3; echo ${{PIPESTATUS[0]}}"
@@ -145,6 +147,16 @@ def test_huge_output_into_a_closed_pipe(server: Server) -> None:
             timeout=60,
         )
         assert (done.stdout, done.stderr) == (b"141\n", b"")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["get", "--help"], ["version"], ["no-command"]])
+def test_nobody_reads(words: list[str]) -> None:
+    """Whatever is written, also outside of commands."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*PROGRAM, *words], stdout=writer, stderr=writer, check=False)
+    os.close(writer)
+    assert done.returncode == -signal.SIGPIPE
 
 
 def test_closed_streams(server: Server) -> None:

@@ -53,11 +53,11 @@ def is_offline(command: str) -> bool:
 def comparable(outcome: Outcome) -> Outcome:
     """What the two programs have in common: hashes, sizes and the look of log lines differ."""
     stdout = [
-        re.sub(r"^(?:│|\|) +[0-9a-f]{6,8} (?:│|\|)( +5 ).*", r"| HASH |\1| KEYS | SIZE |", line)
+        re.sub(r"^(?:│|\|) +[0-9a-f]{1,8} (?:│|\|)( +5 ).*", r"| HASH |\1| KEYS | SIZE |", line)
         for line in map(without_version, outcome.stdout)
         if line and not line.startswith(("+-", "┌", "├", "└"))
     ]
-    stdout = [re.sub(r"^[0-9a-f]{6,8}, 5, \d+, \d+ kB$", "HASH, 5, N, S", s) for s in stdout]
+    stdout = [re.sub(r"^[0-9a-f]{1,8}, 5, \d+, \d+ kB$", "HASH, 5, N, S", s) for s in stdout]
     stdout = [
         re.sub(r'("(?:hash|totalKey|totalSize|Hash|Keys|Size)" ?: ?)\d+', r"\1N", s) for s in stdout
     ]
@@ -122,7 +122,9 @@ def test_the_table_is_drawn_as_all_are(folder: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(folder)
     lines = run_cli(["snapshot", "status", "backup.db", "-w", "table"], {})[0].decode().splitlines()
     assert len({len(line) for line in lines}) == 1
-    assert lines[1] == "|   HASH   | REVISION | TOTAL KEYS | TOTAL SIZE | VERSION |"
+    # A hash that begins with zeros is shorter.
+    width = len(lines[3].split("|")[1])
+    assert lines[1] == f"|{'HASH':^{width}}| REVISION | TOTAL KEYS | TOTAL SIZE | VERSION |"
 
 
 @pytest.mark.etcd

@@ -86,7 +86,7 @@ def run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         check=False,
         env=environment | ({"ETCDCTL_API": "3"} if command[0] == "etcdctl" else {}),
     )
-    assert not check or done.returncode == 0, done.stderr
+    assert not check or done.returncode == 0, f"{done.returncode}: {done.stderr}"
     return done
 
 

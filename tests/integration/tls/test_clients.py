@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import grpc
@@ -214,3 +217,33 @@ def test_stopping_does_not_wait_for_half_open_handshakes(papers: Papers) -> None
             begin = time.monotonic()
             assert server.stop() == 0
             assert time.monotonic() - begin < 8
+
+
+def test_a_server_that_ends_connections_while_they_are_used(papers: Papers) -> None:
+    """To write to such a connection is a failure of the call, never the process's end by SIGPIPE.
+
+    What TLS is spoken to without verification goes through a socket of this process's own.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(papers.server.cert, papers.server.key)
+    context.set_alpn_protocols(["h2"])
+    ended = threading.Event()
+
+    def talk_nonsense(listener: socket.socket) -> None:
+        while not ended.is_set():
+            with suppress(OSError), context.wrap_socket(listener.accept()[0], True) as peer:
+                while True:
+                    peer.sendall(b"no HTTP/2 frame\n" * 64)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        talker = threading.Thread(target=talk_nonsense, args=(listener,), daemon=True)
+        talker.start()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        flags = ["--insecure-skip-tls-verify", "--insecure-transport=false", "--command-timeout=1s"]
+        done = run("pykvctl", f"--endpoints={address}", *flags, "get", "k", check=False)
+        ended.set()
+        with suppress(OSError):
+            socket.create_connection(listener.getsockname()).close()
+        talker.join()
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
