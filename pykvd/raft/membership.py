@@ -7,9 +7,8 @@ member's own disk. The arithmetic of applying a change is in `confchange`.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 from pykvd.raft.errors import MessageDecodeError
 
@@ -18,8 +17,7 @@ _CHANGE_HEAD = struct.Struct(">BI")
 _CHANGE = struct.Struct(">BQ")
 
 
-@dataclass(frozen=True, slots=True)
-class ConfState:
+class ConfState(NamedTuple):
     """A cluster configuration; all tuples are sorted.
 
     Invariants, kept by `confchange`:
@@ -116,16 +114,14 @@ class ConfChangeTransition(IntEnum):
     """Joint consensus in any case, left when an empty change is proposed."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfChangeSingle:
+class ConfChangeSingle(NamedTuple):
     """One node's part of a `ConfChange`."""
 
     kind: ConfChangeKind
     node: int
 
 
-@dataclass(frozen=True, slots=True)
-class ConfChange:
+class ConfChange(NamedTuple):
     """The data of a CONF_CHANGE entry.
 
     Without `changes` it leaves a joint configuration, and does nothing in a simple one. `context`

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from pykvd.raft.inflights import Inflights
@@ -21,8 +20,7 @@ class ProgressState(IntEnum):
     """The entries that the follower needs are compacted: nothing but a snapshot helps."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProgressStatus:
+class ProgressStatus(NamedTuple):
     """A copy of a `Progress` for reports."""
 
     state: ProgressState

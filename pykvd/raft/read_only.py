@@ -11,25 +11,23 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _CONTEXT = struct.Struct(">QQ")
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRequest:
+class ReadRequest(NamedTuple):
     """One read: the member that asks and the context that it knows the read by."""
 
     sender: int
     context: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRound:
+class ReadRound(NamedTuple):
     """Reads that are confirmed together; `index` is what they may be served at."""
 
     number: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     requests: list[ReadRequest]
 
 

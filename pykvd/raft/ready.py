@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from pykvd.raft.types import Entry, HardState, ReadState, Role, Snapshot, SoftState
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """Everything new since the last Ready. Readys are handled in the order of `number`.
 
     The driver of a member does the following; steps of different Readys may overlap as long as
@@ -58,8 +56,7 @@ class Ready:
     """Whether there are entries, a snapshot, or a new term or vote, to make durable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """A member at one moment, for reports and decisions of the driver."""
 
     id: int
@@ -77,5 +74,5 @@ class Status:
     transferee: int
     """Whom the leader is handing over to, or NONE."""
     pending_reads: int
-    progress: Mapping[int, ProgressStatus] = field(default_factory=dict)
+    progress: Mapping[int, ProgressStatus]
     """By member, on the leader only."""

@@ -7,9 +7,8 @@ Terms, indexes and node ids are unsigned 64-bit integers; 0 means "none" for eac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from pykvd.raft.membership import ConfState
@@ -27,8 +26,7 @@ class EntryKind(IntEnum):
     """The encoding of a `ConfChange` (section 6)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One slot of the replicated log.
 
     Invariant (log matching, 5.3): two logs that hold an entry with the same index and term hold
@@ -36,16 +34,15 @@ class Entry:
     """
 
     term: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     kind: EntryKind
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class EntryId:
+class EntryId(NamedTuple):
     """The position of an entry, or of the point that a log starts after."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     term: int
 
 
@@ -58,8 +55,7 @@ class Role(IntEnum):
     LEADER = 3
 
 
-@dataclass(frozen=True, slots=True)
-class HardState:
+class HardState(NamedTuple):
     """The persistent state of figure 2, and the commit index.
 
     `term` and `vote` must be durable before any message of `Ready.persisted_messages` leaves.
@@ -71,35 +67,32 @@ class HardState:
     commit: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SoftState:
+class SoftState(NamedTuple):
     """What a member believes at the moment; useful to report, never persisted."""
 
     leader: int = NONE
     role: Role = Role.FOLLOWER
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A state that replaces the log up to `index` (section 7).
 
     `data` is opaque to Raft and may be empty when the driver ships the state by other means.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     term: int
     conf_state: ConfState
     data: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadState:
+class ReadState(NamedTuple):
     """The answer to a `read_index(context)` (thesis 6.4).
 
     Once the state machine has applied `index`, a read of it is linearizable.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     context: bytes
 
 

@@ -116,7 +116,7 @@ class Member:
             return message
         assert message.snapshot.index == self.applied
         assert message.snapshot.conf_state == self.conf_state
-        return replace(message, snapshot=replace(message.snapshot, data=b"%d" % self.digest))
+        return replace(message, snapshot=message.snapshot._replace(data=b"%d" % self.digest))
 
     def _apply(self, entry: Entry) -> None:
         assert entry.index == self.applied + 1

@@ -125,7 +125,7 @@ class Scenario:
         self._add(int(node), disk, first or self.first_voters)
 
     def _add(self, node: int, disk: Disk, voters: tuple[int, ...]) -> None:
-        disk.store = replace(disk.store, conf_state=ConfState(voters=voters))
+        disk.store = disk.store._replace(conf_state=ConfState(voters=voters))
         config = replace(RaftConfig(id=node), **self.options)
         self.members[node] = Member(config, disk, random.Random(node), _Log(self))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-from dataclasses import replace
 
 import pytest
 
@@ -95,8 +94,8 @@ class World:
             self.checker.digests[1] = digest
             self.checker.committed[1] = self.checker.committed_in[1] = self.checker.commit = 1
             disk.entries = [entry]
-            disk.hard_state = replace(disk.hard_state, term=1, commit=1)
-            disk.store = replace(disk.store, index=1, term=1, conf_state=conf, data=b"%d" % digest)
+            disk.hard_state = disk.hard_state._replace(term=1, commit=1)
+            disk.store = disk.store._replace(index=1, term=1, conf_state=conf, data=b"%d" % digest)
         return Member(config, disk, self.rng)
 
     # Events
