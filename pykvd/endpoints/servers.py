@@ -46,6 +46,7 @@ class HttpServers:
                 services.streams,
                 max_message_bytes=max_message_bytes,
                 counters=counters,
+                timed=config.metrics == "extensive",
             )
             routes |= self._gateway.routes()
             routes["/openapi.json"] = about.get_only(about.openapi)

@@ -1,8 +1,9 @@
-"""What a unary call and a stream of the gateway share: metadata, deadline, how they end."""
+"""What a unary call and a stream of the gateway share: metadata, deadline, counts, how they end."""
 
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pykvd.http import Exchange, Head
+    from pykvd.transport.statistics import MethodCounters
 
 METADATA_PREFIX: Final = "grpc-metadata-"
 DEADLINE_TEXT: Final = "context deadline exceeded"
@@ -23,10 +25,16 @@ SUCCESS_HEADERS: Final = (
 
 
 class CallContext:
-    """A call of the services that came as an HTTP request."""
+    """A call of the services that came as an HTTP request.
 
-    def __init__(self, exchange: Exchange) -> None:
+    It is counted in `counts` like one that came by gRPC; how long it took only with `timed`.
+    """
+
+    def __init__(self, exchange: Exchange, counts: MethodCounters, *, timed: bool) -> None:
         self._exchange = exchange
+        self._counts = counts
+        counts.started += 1
+        self._begun = perf_counter() if timed else None
         self._metadata: Mapping[str, str | bytes] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.deadline: float | None = None
@@ -69,7 +77,7 @@ class CallContext:
     def gone(self) -> None:
         """The client has left."""
         if not self.done:
-            self.settle()
+            self.settle(Code.CANCELLED)
             self.abandoned()
 
     def _out_of_time(self) -> None:
@@ -77,9 +85,12 @@ class CallContext:
             self.expire()
             self.abandoned()
 
-    def settle(self) -> None:
+    def settle(self, code: int) -> None:
         """The outcome is decided."""
         self.done = True
+        self._counts.ended(code)
+        if self._begun is not None:
+            self._counts.seconds.observe(perf_counter() - self._begun)
         if self._timer is not None:
             self._timer.cancel()
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pykvd.gateway.codec import Codec, JsonError, codec, load
 from pykvd.gateway.errors import error_response
@@ -33,11 +33,19 @@ _Reader = Callable[[bytes], list[bytes]]
 _Starter = Callable[["Exchange", list[bytes]], None]
 
 
+class _Kind(NamedTuple):
+    """What the calls of a method have in common."""
+
+    replies: Codec
+    counts: MethodCounters
+    timed: bool
+
+
 class Gateway:
     """Answers `POST` below `/v3/` with the services' own handlers, and so with all their checks.
 
-    `max_message_bytes` bounds a request as it does for gRPC; unary calls are counted in `counters`
-    like those of a listener.
+    `max_message_bytes` bounds a request as it does for gRPC; calls are counted in `counters`, and
+    with `timed` timed, like those of a listener.
     """
 
     def __init__(
@@ -47,6 +55,7 @@ class Gateway:
         *,
         max_message_bytes: int,
         counters: Counters,
+        timed: bool = False,
     ) -> None:
         self._max_message_bytes = max_message_bytes
         self._reader = ThreadPoolExecutor(1, "gateway-reader")
@@ -55,12 +64,11 @@ class Gateway:
         for path, (service, name) in ROUTES.items():
             method = find_method(service, name)
             grpc_path = f"/{service}/{name}"
+            kind = _Kind(codec(method.output_type), counters.of_method(grpc_path), timed)
             if grpc_path in unary:
-                counts = counters.of_method(grpc_path)
-                replies = codec(method.output_type)
-                start = partial(_start_unary, unary[grpc_path], replies, counts)
+                start = partial(_start_unary, unary[grpc_path], kind)
             elif grpc_path in streams:
-                start = partial(_start_stream, streams[grpc_path], codec(method.output_type))
+                start = partial(_start_stream, streams[grpc_path], kind)
             else:
                 start = partial(_unimplemented, f"unknown service {service}")
             read = partial(self._read, codec(method.input_type), method.client_streaming)
@@ -126,19 +134,17 @@ def _start(exchange: Exchange, start: _Starter, read: Callable[[], list[bytes]])
 
 
 def _start_unary(
-    handler: UnaryHandler,
-    replies: Codec,
-    counts: MethodCounters,
-    exchange: Exchange,
-    messages: list[bytes],
+    handler: UnaryHandler, kind: _Kind, exchange: Exchange, messages: list[bytes]
 ) -> None:
-    GatewayCall(exchange, replies, counts).run(handler, messages[0])
+    call = GatewayCall(exchange, kind.replies, kind.counts, timed=kind.timed)
+    call.run(handler, messages[0])
 
 
 def _start_stream(
-    handler: StreamHandler, replies: Codec, exchange: Exchange, messages: list[bytes]
+    handler: StreamHandler, kind: _Kind, exchange: Exchange, messages: list[bytes]
 ) -> None:
-    GatewayStream(exchange, replies, messages).run(handler)
+    stream = GatewayStream(exchange, kind.replies, messages, kind.counts, timed=kind.timed)
+    stream.run(handler)
 
 
 def _unimplemented(text: str, exchange: Exchange, messages: list[bytes]) -> None:

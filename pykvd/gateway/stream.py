@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pykvd.gateway.codec import Codec
     from pykvd.http import Exchange
     from pykvd.transport import StreamHandler, StreamReceiver
+    from pykvd.transport.statistics import MethodCounters
 
 #: Requests of one body are handed over for so long at a time, seconds; others have their turn then.
 SLICE: Final = 0.005
@@ -36,8 +37,16 @@ class GatewayStream(CallContext):
     the answer leaves with the first message: until then a failure still has a status of its own.
     """
 
-    def __init__(self, exchange: Exchange, codec: Codec, requests: Iterable[bytes]) -> None:
-        super().__init__(exchange)
+    def __init__(
+        self,
+        exchange: Exchange,
+        codec: Codec,
+        requests: Iterable[bytes],
+        counts: MethodCounters,
+        *,
+        timed: bool,
+    ) -> None:
+        super().__init__(exchange, counts, timed=timed)
         self._codec = codec
         self._requests = deque(requests)
         self._receiver: StreamReceiver | None = None
@@ -75,6 +84,7 @@ class GatewayStream(CallContext):
     def send(self, message: bytes) -> None:
         """As `Stream.send`."""
         if not self.done:
+            self._counts.sent += 1
             self._exchange.begin(200, SUCCESS_HEADERS)
             self._exchange.write(b'{"result":' + self._codec.convert(message) + b"}\n")
 
@@ -86,7 +96,7 @@ class GatewayStream(CallContext):
         """As `Stream.finish`."""
         if self.done:
             return
-        self.settle()
+        self.settle(code)
         exchange = self._exchange
         error = stream_error(code, message) if code else b""
         if exchange.started:
@@ -117,6 +127,7 @@ class GatewayStream(CallContext):
                 loop.call_soon(self._feed_on)
                 return
             request = self._requests.popleft()
+            self._counts.received += 1
             self._tell(methodcaller("message_received", request))
         self._feeding = False
         if not self._requests and not self._half_closed and not self.done:

@@ -32,10 +32,10 @@ _tasks: set[asyncio.Task[None]] = set()
 class GatewayCall(CallContext):
     """A unary call (see `transport.Call`)."""
 
-    def __init__(self, exchange: Exchange, codec: Codec, counts: MethodCounters) -> None:
-        super().__init__(exchange)
-        self._counts = counts
-        counts.started += 1
+    def __init__(
+        self, exchange: Exchange, codec: Codec, counts: MethodCounters, *, timed: bool
+    ) -> None:
+        super().__init__(exchange, counts, timed=timed)
         self.on_done: Callable[[], None] | None = None
         self._codec = codec
 
@@ -57,8 +57,7 @@ class GatewayCall(CallContext):
         """As `Call.reply`."""
         if self.done:
             return
-        self.settle()
-        self._counts.ok += 1
+        self.settle(Code.OK)
         if len(message) <= PIECE_BYTES:
             body = self._codec.convert(message)
             self._exchange.respond(Response(200, SUCCESS_HEADERS, body))
@@ -85,15 +84,8 @@ class GatewayCall(CallContext):
     def fail(self, code: int, message: str) -> None:
         """As `Call.fail`."""
         if not self.done:
-            self.settle()
-            self._counts.ended(code)
+            self.settle(code)
             self._exchange.respond(error_response(code, message))
-
-    def gone(self) -> None:
-        """The client has left."""
-        if not self.done:
-            self._counts.ended(Code.CANCELLED)
-        super().gone()
 
     def expire(self) -> None:
         """Answer that the client's time is over."""

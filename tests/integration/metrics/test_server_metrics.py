@@ -15,7 +15,7 @@ from pykvd.embed import Server
 from pykvd.logs import open_log
 from pykvd.metrics import Metrics
 from pykvd.pb import rpc_pb2 as rpc
-from tests.integration.store.serving import config, connected, serving
+from tests.integration.store.serving import config, connected, eventually, serving
 
 Labels = frozenset[tuple[str, str]]
 
@@ -34,8 +34,16 @@ def parse(text: str) -> dict[tuple[str, Labels], float]:
     }
 
 
+KINDS = {
+    "Watch": "bidi_stream",
+    "LeaseKeepAlive": "bidi_stream",
+    "Snapshot": "server_stream",
+    "Observe": "server_stream",
+}
+
+
 def about(service: str, method: str, **more: str) -> Labels:
-    kind = "bidi_stream" if method in ("Watch", "LeaseKeepAlive") else "unary"
+    kind = KINDS.get(method, "unary")
     names = {"grpc_service": service, "grpc_method": method, "grpc_type": kind}
     return frozenset({**names, **more}.items())
 
@@ -156,8 +164,50 @@ async def test_calls_through_the_gateway_count_too(tmp_path: Path) -> None:
             assert found["grpc_server_handled_total", name] == 1
 
 
-def fetch(url: str, body: bytes | None = None) -> tuple[str, str]:
+async def test_streams_through_the_gateway_count_too(tmp_path: Path) -> None:
+    server = Server(config(tmp_path, metrics="extensive"))
+    async with server, connected(server) as client:
+        await client.put(b"k", bytes(200_000))
+        await client.grant(7, 60)
+        base = f"http://{server.endpoint}/v3"
+        alive = b'{"ID": 7}{"ID": 7}{"ID": 8}'
+        await asyncio.to_thread(fetch, f"{base}/lease/keepalive", alive)
+        await asyncio.to_thread(fetch, f"{base}/maintenance/snapshot", b"{}")
+        await asyncio.to_thread(watch_once, f"{base}/watch", b'{"create_request": {"key": "aw=="}}')
+        with pytest.raises(urllib.error.HTTPError):
+            await asyncio.to_thread(fetch, f"{base}/election/observe", b'{"name": "bg=="}', "10m")
+        keep = about("etcdserverpb.Lease", "LeaseKeepAlive")
+        watch = about("etcdserverpb.Watch", "Watch")
+        left = about("etcdserverpb.Watch", "Watch", grpc_code="Canceled")
+
+        async def told() -> bool:
+            return read(server.metrics)["grpc_server_handled_total", left] == 1
+
+        await eventually(told, "the end of the watch")
+        found = read(server.metrics)
+        assert found["grpc_server_started_total", keep] == 1
+        assert found["grpc_server_msg_received_total", keep] == 3
+        assert found["grpc_server_msg_sent_total", keep] == 3
+        assert found["grpc_server_handled_total", keep | {("grpc_code", "OK")}] == 1
+        assert found["grpc_server_handling_seconds_count", keep] == 1
+        assert found["grpc_server_msg_received_total", watch] == 1
+        assert found["grpc_server_msg_sent_total", watch] == 1
+        snapshot = about("etcdserverpb.Maintenance", "Snapshot")
+        assert found["grpc_server_msg_sent_total", snapshot] > 200_000 / (32 << 10)
+        late = about("v3electionpb.Election", "Observe", grpc_code="DeadlineExceeded")
+        assert found["grpc_server_handled_total", late] == 1
+
+
+def watch_once(url: str, body: bytes) -> None:
+    """Leave after the first message."""
     with urllib.request.urlopen(url, body, timeout=10) as reply:
+        reply.readline()
+
+
+def fetch(url: str, body: bytes | None = None, timeout: str = "") -> tuple[str, str]:
+    headers = {"Grpc-Timeout": timeout} if timeout else {}
+    request = urllib.request.Request(url, body, headers)
+    with urllib.request.urlopen(request, timeout=10) as reply:
         return reply.read().decode(), reply.headers["content-type"]
 
 
