@@ -51,6 +51,7 @@ from pykvd.client.txn import (
     version,
 )
 from pykvd.client.values import Event, KeyValue
+from pykvd.client.wire.limits import Times
 from pykvd.client.wire.tls import TLS
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ __all__ = [
     "LeaseNotFound",
     "PermissionDenied",
     "SessionExpired",
+    "Times",
     "TooManyClients",
     "Unavailable",
     "create_revision",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pykvd.client.requests import Skip
     from pykvd.client.transport import AsyncTransport
     from pykvd.client.values import DeleteResult, KeyValue, PutResult, RangeResult, TxnResult
+    from pykvd.client.wire.limits import Times
     from pykvd.client.wire.tls import TLS
 
 T = TypeVar("T")
@@ -57,6 +58,7 @@ class AsyncClient:
         timeout: float = DEFAULT_TIMEOUT,
         max_request_bytes: int = arguments.MAX_REQUEST_BYTES,
         sync_interval: float | None = None,
+        times: Times | None = None,
         transport: AsyncTransport | None = None,
     ) -> None:
         """Nothing is connected yet.
@@ -70,6 +72,7 @@ class AsyncClient:
             timeout: seconds for calls that do not say otherwise.
             max_request_bytes: larger requests raise ValueError.
             sync_interval: learn the endpoints from the cluster itself every so many seconds.
+            times: how long connections wait.
             transport: carries the calls instead of sockets (see `pykvd.client.transport`).
 
         """
@@ -85,7 +88,7 @@ class AsyncClient:
         )
 
         def dial(endpoint: str) -> AsyncTransport:
-            return transport or AsyncioTransport(*settings.locate(endpoint, tls))
+            return transport or AsyncioTransport(*settings.locate(endpoint, tls), times)
 
         self._runner = Runner(dial)
         self._leases = LeaseTask(self._runner, leases.Keeper(self._engine))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pykvd.client.requests import Skip
     from pykvd.client.transport import Transport
     from pykvd.client.values import DeleteResult, KeyValue, PutResult, RangeResult, TxnResult
+    from pykvd.client.wire.limits import Times
     from pykvd.client.wire.tls import TLS
 
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class Client:
         timeout: float = DEFAULT_TIMEOUT,
         max_request_bytes: int = arguments.MAX_REQUEST_BYTES,
         sync_interval: float | None = None,
+        times: Times | None = None,
         transport: Transport | None = None,
     ) -> None:
         """Nothing is connected yet.
@@ -65,6 +67,7 @@ class Client:
             timeout: seconds for calls that do not say otherwise.
             max_request_bytes: larger requests raise ValueError.
             sync_interval: learn the endpoints from the cluster itself every so many seconds.
+            times: how long connections wait.
             transport: carries the calls instead of sockets (see `pykvd.client.transport`).
 
         """
@@ -80,7 +83,7 @@ class Client:
         )
 
         def dial(endpoint: str) -> Transport:
-            return transport or BlockingTransport(*settings.locate(endpoint, tls))
+            return transport or BlockingTransport(*settings.locate(endpoint, tls), times)
 
         self._runner = Runner(dial)
         self._leases = LeaseThread(self._runner, leases.Keeper(self._engine))

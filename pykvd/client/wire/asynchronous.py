@@ -14,11 +14,10 @@ from pykvd.client.transport import CallError
 from pykvd.client.wire.limits import (
     CLOSED,
     DEADLINE,
-    DIAL_TIMEOUT,
     DOUBT_AFTER,
     KEEPALIVE_PAUSE,
     SILENT,
-    keepalive,
+    Times,
 )
 from pykvd.status import Code
 from pykvd.transport.client_call import Call, timeout_text, unheard
@@ -34,9 +33,12 @@ if TYPE_CHECKING:
 class AsyncioTransport:
     """One endpoint, dialled when it is first needed and again whenever the connection is lost."""
 
-    def __init__(self, endpoint: Endpoint, tls: TLS | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, tls: TLS | None = None, times: Times | None = None
+    ) -> None:
         self._endpoint = endpoint
         self._tls = tls
+        self._times = times or Times()
         self._connection: Connection | None = None
         self._connections: set[Connection] = set()
         """All that are open: also those that take no more calls but may still answer some."""
@@ -111,7 +113,7 @@ class AsyncioTransport:
         return connection
 
     async def _connect(self) -> Connection:
-        connection = await dial(self._endpoint, self._tls)
+        connection = await dial(self._endpoint, self._tls, self._times)
         self._connections.add(connection)
         connection.gone.add_done_callback(lambda _: self._connections.discard(connection))
         return connection
@@ -147,11 +149,11 @@ class AsyncioStream:
 class Connection(asyncio.Protocol):
     """A socket of the running loop and the `ClientConnection` on it."""
 
-    def __init__(self, authority: str, *, secure: bool) -> None:
+    def __init__(self, authority: str, times: Times, *, secure: bool) -> None:
         self._loop = asyncio.get_running_loop()
         self._core = ClientConnection(authority, secure=secure)
         self._transport: asyncio.Transport
-        self._keepalive = keepalive()
+        self._keepalive = times.keepalive()
         self._last_received = self._expecting_since = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
         self._flushing = False
@@ -287,7 +289,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-async def dial(endpoint: Endpoint, tls: TLS | None) -> Connection:
+async def dial(endpoint: Endpoint, tls: TLS | None, times: Times) -> Connection:
     """A connection whose server has greeted; raises OSError (also TimeoutError, ssl.SSLError)."""
     loop = asyncio.get_running_loop()
     context = tls.context if tls is not None else None
@@ -296,9 +298,9 @@ async def dial(endpoint: Endpoint, tls: TLS | None) -> Connection:
         name = tls.server_name or endpoint.host or "localhost"
 
     def make() -> Connection:
-        return Connection(endpoint.authority, secure=tls is not None)
+        return Connection(endpoint.authority, times, secure=tls is not None)
 
-    async with asyncio.timeout(DIAL_TIMEOUT):
+    async with asyncio.timeout(times.dial):
         if endpoint.path:
             _, connection = await loop.create_unix_connection(
                 make, endpoint.path, ssl=context, server_hostname=name

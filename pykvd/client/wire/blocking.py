@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pykvd.client.transport import CallError
-from pykvd.client.wire.limits import CLOSED, DEADLINE, DIAL_TIMEOUT, READ_BYTES
+from pykvd.client.wire.limits import CLOSED, DEADLINE, READ_BYTES, Times
 from pykvd.client.wire.shared import Connection, opened, over, readable
 from pykvd.client.wire.tls import TlsSession
 from pykvd.status import Code
@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 class BlockingTransport:
     """One endpoint, dialled when it is first needed and again whenever the connection is lost."""
 
-    def __init__(self, endpoint: Endpoint, tls: TLS | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, tls: TLS | None = None, times: Times | None = None
+    ) -> None:
         self._endpoint = endpoint
         self._tls = tls
+        self._times = times or Times()
         self._connection: Connection | None = None
         self._draining: list[Connection] = []
         """Takes no more calls, but may still answer some."""
@@ -95,7 +98,8 @@ class BlockingTransport:
             if connection is None or not connection.usable:
                 self._draining = [one for one in (connection, *self._draining) if one and one.open]
                 self._connection = None
-                connection = self._connection = dial(self._endpoint, self._tls, deadline)
+                connection = dial(self._endpoint, self._tls, self._times, deadline)
+                self._connection = connection
             if self._closed:  # meanwhile
                 connection.close(CLOSED)
             return connection
@@ -132,14 +136,14 @@ class BlockingStream:
         self._connection.cancel(self._call)
 
 
-def dial(endpoint: Endpoint, tls: TLS | None, deadline: float) -> Connection:
+def dial(endpoint: Endpoint, tls: TLS | None, times: Times, deadline: float) -> Connection:
     """A connection whose server has greeted; raises OSError (also TimeoutError, ssl.SSLError)."""
     now = time.monotonic()
-    until = min(deadline, now + DIAL_TIMEOUT)
+    until = min(deadline, now + times.dial)
     sock = _connect(endpoint, max(0.001, until - now))
     try:
         session = _secure(sock, endpoint, tls, until) if tls is not None else None
-        connection = Connection(sock, session, endpoint.authority)
+        connection = Connection(sock, session, endpoint.authority, times.keepalive())
     except BaseException:
         sock.close()
         raise

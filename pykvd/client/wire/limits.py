@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from pykvd.transport.keepalive import KeepAlive
@@ -11,15 +12,6 @@ DEADLINE: Final = "context deadline exceeded"
 CLOSED: Final = "the client is closed"
 SILENT: Final = "the server does not answer"
 
-DIAL_TIMEOUT: Final = 3.0
-"""Longest wait for one server to greet us, in seconds; then another one is tried."""
-KEEPALIVE_INTERVAL: Final = 10.0
-"""Silence, while calls are open, after which a PING asks whether the server is still there.
-
-Servers end connections that are pinged more often than every five seconds.
-"""
-KEEPALIVE_TIMEOUT: Final = 5.0
-"""Wait for its answer; then the connection counts as lost."""
 KEEPALIVE_PAUSE: Final = 1.0
 """How often silence is looked at."""
 DOUBT_AFTER: Final = 0.25
@@ -28,8 +20,25 @@ READ_BYTES: Final = 1 << 18
 """The most that is read at once."""
 
 
-def keepalive() -> KeepAlive:
-    """What decides about pings of one connection."""
-    return KeepAlive(
-        Limits(keepalive_interval=KEEPALIVE_INTERVAL, keepalive_timeout=KEEPALIVE_TIMEOUT)
-    )
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What a connection waits for, in seconds."""
+
+    dial: float = 3.0
+    """Longest wait for one server to greet us; then another one is tried."""
+    keepalive_interval: float = 10.0
+    """Silence, while calls are open, after which a PING asks whether the server is still there.
+
+    Servers end connections that are pinged more often than every five seconds.
+    """
+    keepalive_timeout: float = 5.0
+    """Wait for its answer; then the connection counts as lost."""
+
+    def keepalive(self) -> KeepAlive:
+        """What decides about pings of one connection."""
+        return KeepAlive(
+            Limits(
+                keepalive_interval=self.keepalive_interval,
+                keepalive_timeout=self.keepalive_timeout,
+            )
+        )

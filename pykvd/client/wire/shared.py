@@ -23,11 +23,10 @@ from pykvd.client.wire.limits import (
     KEEPALIVE_PAUSE,
     READ_BYTES,
     SILENT,
-    keepalive,
 )
 from pykvd.transport.client_call import Call, timeout_text, unheard
 from pykvd.transport.client_connection import ClientConnection
-from pykvd.transport.keepalive import Action
+from pykvd.transport.keepalive import Action, KeepAlive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +80,13 @@ class Connection:
     and at most one thread leads.
     """
 
-    def __init__(self, sock: socket.socket, session: TlsSession | None, authority: str) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        session: TlsSession | None,
+        authority: str,
+        keepalive: KeepAlive,
+    ) -> None:
         self._sock = sock
         self._session = session
         self._core = ClientConnection(authority, secure=session is not None)
@@ -90,7 +95,7 @@ class Connection:
         self._waiters: list[_Waiter] = []
         self._unsent = b""
         self._polling_out = False
-        self._keepalive = keepalive()
+        self._keepalive = keepalive
         self._last_received = self._listening_since = time.monotonic()
         self._interrupt, self._interrupted = socket.socketpair()
         self._interrupt.setblocking(False)
