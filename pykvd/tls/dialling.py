@@ -16,10 +16,10 @@ class Dialler:
     """Leads one handshake. `layer` is the protocol to connect with; then await `handshake`."""
 
     def __init__(self, tls: TlsClient, hostname: str) -> None:
-        """`hostname` is the name or IP address that the server's certificate must be valid for."""
+        """`hostname` is dialled, and what the certificate must be valid for unless `tls` says."""
         self.layer = TlsLayer(self)
         self._tls = tls
-        self._hostname = hostname
+        self._hostname = tls.settings.server_name or hostname
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def handshake(self, protocol: asyncio.Protocol) -> None:

@@ -19,6 +19,7 @@ class TlsSettings:
     crl_file: revoked certificates, by serial number; PEM or DER.
     allowed_cns: the other end's CN must be one of them, unless there are none.
     allowed_hostnames: its certificate must be valid for one of them, unless there are none.
+    server_name: what a server's certificate must be valid for; the host dialled when empty.
     check_client_address: whether a client's SANs, if any, must name the address it comes from.
     self_signed: the certificate was made here, and those of the others are not verified.
     cipher_suites: for TLS 1.2, by Go's names; none means the usual ones.
@@ -34,6 +35,7 @@ class TlsSettings:
     crl_file: str = ""
     allowed_cns: tuple[str, ...] = ()
     allowed_hostnames: tuple[str, ...] = ()
+    server_name: str = ""
     check_client_address: bool = False
     self_signed: bool = False
     cipher_suites: tuple[str, ...] = ()
