@@ -11,48 +11,71 @@ from pykvctl.session import Session
 _BASH = """\
 # bash completion for pykvctl; to load it: source <(pykvctl completion bash)
 _pykvctl() {
-    local line candidate IFS=$'\\n'
-    COMPREPLY=()
-    # "=" and ":" split words in bash; the program wants them whole.
-    local words cword cur
-    if declare -F _get_comp_words_by_ref >/dev/null; then
-        _get_comp_words_by_ref -n =: cur words cword
-    else
-        words=("${COMP_WORDS[@]}"); cword=$COMP_CWORD; cur=${COMP_WORDS[COMP_CWORD]}
-    fi
-    for line in $("${words[0]}" __complete "${words[@]:1:cword-1}" "$cur" 2>/dev/null); do
-        candidate=${line%%$'\\t'*}
-        COMPREPLY+=("$candidate")
+    local rest=${COMP_LINE:0:COMP_POINT} word words=() last=-1
+    # "=" and ":" split words in bash; what stands close together is one word for the program.
+    for word in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
+        if [[ $last -lt 0 || $rest == [[:blank:]]* ]]; then
+            rest=${rest#"${rest%%[![:blank:]]*}"}
+            last=$((last + 1))
+        fi
+        words[last]=${words[last]}${rest:0:${#word}}
+        rest=${rest:${#word}}
     done
-    if declare -F __ltrim_colon_completions >/dev/null; then
-        __ltrim_colon_completions "$cur"
-    fi
+    # readline replaces only what follows the last of them.
+    local current=${words[last]} breaks=${COMP_WORDBREAKS//[^=:]/} line candidate tail
+    tail=$current
+    [[ -z $breaks ]] || tail=${current##*[$breaks]}
+    COMPREPLY=()
+    while IFS= read -r line; do
+        candidate=${line%%$'\\t'*}
+        case $candidate in
+            :files) compopt -o default 2>/dev/null ;;
+            :directories) compopt -o dirnames 2>/dev/null ;;
+            *) COMPREPLY+=("${candidate#"${current%"$tail"}"}") ;;
+        esac
+    done < <("${words[0]/#\\~/$HOME}" __complete "${words[@]:1}" 2>/dev/null)
 }
-complete -o default -F _pykvctl pykvctl
+complete -F _pykvctl pykvctl
 """
 _ZSH = """\
 #compdef pykvctl
-# zsh completion for pykvctl; to load it: source <(pykvctl completion zsh)
+# zsh completion for pykvctl; to load it, after compinit: source <(pykvctl completion zsh)
 _pykvctl() {
     local -a described
     local line
-    for line in "${(@f)$("${words[1]}" __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
-        [[ -n $line ]] || continue
-        described+=("${${line%%$'\\t'*}//:/\\\\:}:${line#*$'\\t'}")
+    for line in "${(@f)$("${(Q)~words[1]}" __complete "${(@Q)words[2,CURRENT]}" 2>/dev/null)}"; do
+        case ${line%%$'\\t'*} in
+            '') ;;
+            :files) compset -P '--*='; _files; return ;;
+            :directories) compset -P '--*='; _files -/; return ;;
+            *) described+=("${${line%%$'\\t'*}//:/\\\\:}:${line#*$'\\t'}") ;;
+        esac
     done
-    if (( ${#described} )); then
-        _describe 'pykvctl' described
-    else
-        _files
-    fi
+    _describe 'pykvctl' described
 }
-compdef _pykvctl pykvctl
+# A file of the function path is run for the first completion.
+if [[ ${funcstack[1]} == _pykvctl ]]; then
+    _pykvctl
+else
+    compdef _pykvctl pykvctl
+fi
 """
 _FISH = """\
 # fish completion for pykvctl; to load it: pykvctl completion fish | source
 function __pykvctl_complete
     set -l words (commandline -opc)
-    $words[1] __complete $words[2..-1] (commandline -ct) 2>/dev/null
+    set -l last (commandline -ct)
+    set -l lines ($words[1] __complete $words[2..-1] $last 2>/dev/null)
+    set -l flag (string match -r -- '^--[^=]*=' $last)
+    set -l path (string replace -r -- '^--[^=]*=' '' $last)
+    switch (string replace -r '\\t.*' '' -- $lines[1])
+        case :files
+            __fish_complete_path $path | string replace -r -- '^' "$flag"
+        case :directories
+            __fish_complete_directories $path | string replace -r -- '^' "$flag"
+        case '*'
+            printf '%s\\n' $lines
+    end
 end
 complete -c pykvctl -f -a '(__pykvctl_complete)'
 """
@@ -63,6 +86,8 @@ Register-ArgumentCompleter -Native -CommandName pykvctl -ScriptBlock {
     $words = @($commandAst.CommandElements | Select-Object -Skip 1 | ForEach-Object { "$_" })
     if ($wordToComplete -ne '') { $words = @($words | Select-Object -SkipLast 1) }
     & pykvctl __complete @words "$wordToComplete" 2>$null | ForEach-Object {
+        # Without an answer PowerShell proposes files.
+        if ($_ -like ':*') { return }
         $text, $summary = $_ -split "`t", 2
         if (-not $summary) { $summary = $text }
         [System.Management.Automation.CompletionResult]::new(
