@@ -1,4 +1,4 @@
-"""OpenTelemetry traces of unary calls, sent to a collector. The extra `tracing` has the packages.
+"""OpenTelemetry traces of calls, sent to a collector. The extra `tracing` has the packages.
 
 A call is traced when its client says so (a sampled `traceparent`, W3C Trace Context), and of the
 others as many in a million as `--distributed-tracing-sampling-rate` says. A call that is not costs
@@ -7,7 +7,9 @@ a look at its metadata; without `--enable-distributed-tracing` nothing of this i
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pykvd.config import ConfigError
@@ -16,13 +18,13 @@ from pykvd.version import VERSION
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
 
     from pykvd.config import Config
-    from pykvd.transport import Call, UnaryHandler
+    from pykvd.transport import Call, Stream, StreamHandler, StreamReceiver, UnaryHandler
 
 #: How a client says that it traces this call; the last digit of the flags is the decision.
 TRACE_PARENT = "traceparent"
@@ -62,7 +64,7 @@ def make_provider(config: Config) -> TracerProvider:
 
 
 class CallTracer:
-    """Wraps handlers of unary calls so that sampled calls leave a span."""
+    """Wraps handlers so that sampled calls leave a span, of a stream one for its whole life."""
 
     def __init__(self, provider: TracerProvider, rate: int, rng: random.Random) -> None:
         """`rate` calls in a million are traced beside those whose clients ask for it."""
@@ -80,20 +82,33 @@ class CallTracer:
         """The handlers, traced."""
         return {path: self._traced(path, handler) for path, handler in handlers.items()}
 
+    def streams(self, handlers: Mapping[str, StreamHandler]) -> dict[str, StreamHandler]:
+        """The handlers, traced."""
+        return {path: self._traced_stream(path, handler) for path, handler in handlers.items()}
+
     def _traced(self, path: str, handler: UnaryHandler) -> UnaryHandler:
         def traced(call: Call, payload: bytes) -> bytes | None:
-            parent = call.metadata.get(TRACE_PARENT)
-            if parent is None:
-                sampled = self._share > 0 and self._random() < self._share
-            else:
-                sampled = isinstance(parent, str) and parent[-1:] in "13579bdf"
-            if not sampled:
+            if not self._samples(call):
                 return handler(call, payload)
             return _run(handler, TracedCall(call, self._start(path, call)), payload)
 
         return traced
 
-    def _start(self, path: str, call: Call) -> Span:
+    def _traced_stream(self, path: str, handler: StreamHandler) -> StreamHandler:
+        def traced(stream: Stream) -> StreamReceiver:
+            if not self._samples(stream):
+                return handler(stream)
+            return _run_stream(handler, TracedStream(stream, self._start(path, stream)))
+
+        return traced
+
+    def _samples(self, call: Call | Stream) -> bool:
+        parent = call.metadata.get(TRACE_PARENT)
+        if parent is None:
+            return self._share > 0 and self._random() < self._share
+        return isinstance(parent, str) and parent[-1:] in "13579bdf"
+
+    def _start(self, path: str, call: Call | Stream) -> Span:
         service, _, method = path[1:].partition("/")
         carrier = {name: value for name, value in call.metadata.items() if isinstance(value, str)}
         return self._tracer.start_span(
@@ -112,61 +127,83 @@ class CallTracer:
 
 
 def _run(handler: UnaryHandler, call: TracedCall, payload: bytes) -> bytes | None:
-    try:
+    with _failing(call):
         reply = handler(call, payload)
+    if reply is not None:
+        call.end(Code.OK)
+    return reply
+
+
+def _run_stream(handler: StreamHandler, stream: TracedStream) -> StreamReceiver:
+    with _failing(stream):
+        return _TracedReceiver(handler(stream), stream)
+
+
+@contextmanager
+def _failing(call: _Traced) -> Iterator[None]:
+    """What the service raises is the call's end."""
+    try:
+        yield
     except RpcError as error:
         call.end(error.code)
         raise
     except Exception:
         call.end(Code.UNKNOWN)
         raise
-    if reply is not None:
-        call.end(Code.OK)
-    return reply
 
 
-class TracedCall:
-    """A call whose end is the end of its span (see `transport.service.Call`)."""
+class _Traced:
+    """A call whose end is the end of its span."""
 
-    def __init__(self, call: Call, span: Span) -> None:
-        self._call = call
+    def __init__(self, call: Call | Stream, span: Span) -> None:
+        self._context = call
         self._span = span
-        self._on_done: Callable[[], None] | None = None
-        call.on_done = self._abandoned
-
-    @property
-    def on_done(self) -> Callable[[], None] | None:
-        """As `Call.on_done`."""
-        return self._on_done
-
-    @on_done.setter
-    def on_done(self, callback: Callable[[], None] | None) -> None:
-        self._on_done = callback
 
     @property
     def metadata(self) -> Mapping[str, str | bytes]:
         """As `Call.metadata`."""
-        return self._call.metadata
+        return self._context.metadata
 
     @property
     def deadline(self) -> float | None:
         """As `Call.deadline`."""
-        return self._call.deadline
+        return self._context.deadline
 
     @property
     def peer(self) -> str:
         """As `Call.peer`."""
-        return self._call.peer
+        return self._context.peer
 
     @property
     def common_name(self) -> str:
         """As `Call.common_name`."""
-        return self._call.common_name
+        return self._context.common_name
 
     @property
     def done(self) -> bool:
         """As `Call.done`."""
-        return self._call.done
+        return self._context.done
+
+    def end(self, code: int) -> None:
+        """End the span with a status; once."""
+        if self._span.is_recording():
+            self._span.set_attribute("rpc.grpc.status_code", int(code))
+            self._span.end()
+
+    def abandoned(self) -> None:
+        """End the span of a call that neither side ended, or the client did."""
+        late = self.deadline is not None and self.deadline <= asyncio.get_running_loop().time()
+        self.end(Code.DEADLINE_EXCEEDED if late else Code.CANCELLED)
+
+
+class TracedCall(_Traced):
+    """A unary call (see `transport.service.Call`)."""
+
+    def __init__(self, call: Call, span: Span) -> None:
+        super().__init__(call, span)
+        self._call = call
+        self.on_done: Callable[[], None] | None = None
+        call.on_done = self._gone
 
     def reply(self, message: bytes) -> None:
         """As `Call.reply`."""
@@ -178,13 +215,56 @@ class TracedCall:
         self.end(code)
         self._call.fail(code, message)
 
-    def end(self, code: int) -> None:
-        """End the span with a status; once."""
-        if self._span.is_recording():
-            self._span.set_attribute("rpc.grpc.status_code", int(code))
-            self._span.end()
+    def _gone(self) -> None:
+        self.abandoned()
+        if self.on_done:
+            self.on_done()
 
-    def _abandoned(self) -> None:
-        self.end(Code.CANCELLED)
-        if self._on_done:
-            self._on_done()
+
+class TracedStream(_Traced):
+    """A streaming call (see `transport.service.Stream`); its messages pass as if untraced."""
+
+    def __init__(self, stream: Stream, span: Span) -> None:
+        super().__init__(stream, span)
+        self._stream = stream
+        self.send_headers = stream.send_headers
+        self.send = stream.send
+        self.send_shared = stream.send_shared
+        self.pause_reading = stream.pause_reading
+        self.resume_reading = stream.resume_reading
+
+    @property
+    def buffered(self) -> int:
+        """As `Stream.buffered`."""
+        return self._stream.buffered
+
+    @property
+    def congested(self) -> bool:
+        """As `Stream.congested`."""
+        return self._stream.congested
+
+    def finish(self, code: int = 0, message: str = "") -> None:
+        """As `Stream.finish`."""
+        self.end(code)
+        self._stream.finish(code, message)
+
+
+class _TracedReceiver:
+    """Ends the span of a stream that ends without `finish` (see `StreamReceiver`)."""
+
+    def __init__(self, receiver: StreamReceiver, stream: TracedStream) -> None:
+        self._receiver = receiver
+        self._stream = stream
+        self.writable = receiver.writable
+
+    def message_received(self, message: bytes) -> None:
+        with _failing(self._stream):
+            self._receiver.message_received(message)
+
+    def half_closed(self) -> None:
+        with _failing(self._stream):
+            self._receiver.half_closed()
+
+    def closed(self) -> None:
+        self._stream.abandoned()
+        self._receiver.closed()

@@ -45,7 +45,8 @@ class Upkeep:
         """The services, with spans for sampled calls where that is asked for."""
         if self._tracer is None:
             return services
-        return replace(services, unary=self._tracer.unary(services.unary))
+        unary, streams = self._tracer.unary(services.unary), self._tracer.streams(services.streams)
+        return replace(services, unary=unary, streams=streams)
 
     async def prepare(self) -> None:
         """What comes before the member takes part. Raises StorageMismatchError."""

@@ -5,6 +5,8 @@ import contextlib
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +93,57 @@ async def test_a_failed_call_has_its_code(tmp_path: Path) -> None:
     await calls(tmp_path, traces, 1_000_000, {}, key=b"")
     (span,) = traces.spans
     assert (span.attributes or {})["rpc.grpc.status_code"] == 3
+
+
+def code_of(span: ReadableSpan) -> object:
+    return (span.attributes or {})["rpc.grpc.status_code"]
+
+
+async def test_streams_leave_one_span_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    traces = Traces()
+    monkeypatch.setattr("pykvd.tracing.make_provider", lambda _: traces.provider)
+    server = Server(config(tmp_path, enable_distributed_tracing=True))
+    sampled = (("traceparent", SAMPLED),)
+    async with server, connected(server) as client:
+        alive: Any = client.channel.stream_stream("/etcdserverpb.Lease/LeaseKeepAlive")
+        ask = [rpc.LeaseKeepAliveRequest(ID=1).SerializeToString()] * 3
+        assert len([each async for each in alive(ask, metadata=sampled)]) == 3
+        assert len([each async for each in alive(ask)]) == 3
+        watch: Any = client.channel.stream_stream("/etcdserverpb.Watch/Watch")
+        stream = watch(metadata=sampled)
+        create = rpc.WatchRequest(create_request=rpc.WatchCreateRequest(key=b"k"))
+        await stream.write(create.SerializeToString())
+        await stream.read()
+        stream.cancel()
+        snapshot: Any = client.channel.unary_stream("/etcdserverpb.Maintenance/Snapshot")
+        assert [each async for each in snapshot(b"", metadata=sampled)]
+
+    spans = {span.name: code_of(span) for span in traces.spans}
+    assert len(traces.spans) == 3
+    assert spans == {
+        "etcdserverpb.Lease/LeaseKeepAlive": 0,
+        "etcdserverpb.Watch/Watch": grpc.StatusCode.CANCELLED.value[0],
+        "etcdserverpb.Maintenance/Snapshot": 0,
+    }
+
+
+async def test_streams_of_the_gateway_are_traced_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traces = Traces()
+    monkeypatch.setattr("pykvd.tracing.make_provider", lambda _: traces.provider)
+    server = Server(config(tmp_path, enable_distributed_tracing=True))
+    async with server:
+        headers = {"Grpc-Metadata-Traceparent": SAMPLED, "Grpc-Timeout": "20m"}
+        for path, body in (("lease/keepalive", b'{"ID": 1}'), ("election/observe", b"{}")):
+            url = f"http://{server.endpoint}/v3/{path}"
+            request = urllib.request.Request(url, body, headers)
+            with contextlib.suppress(urllib.error.HTTPError):
+                await asyncio.to_thread(urllib.request.urlopen, request, timeout=10)
+    assert {span.name: code_of(span) for span in traces.spans} == {
+        "etcdserverpb.Lease/LeaseKeepAlive": 0,
+        "v3electionpb.Election/Observe": grpc.StatusCode.DEADLINE_EXCEEDED.value[0],
+    }
 
 
 async def test_a_server_with_tracing_serves_though_nobody_collects(tmp_path: Path) -> None:
