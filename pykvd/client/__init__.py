@@ -37,6 +37,7 @@ from pykvd.client.errors import (
     TooManyClients,
     Unavailable,
 )
+from pykvd.client.recipes.stm import Isolation
 from pykvd.client.sync.client import Client
 from pykvd.client.sync.stm import STM
 from pykvd.client.txn import (
@@ -73,6 +74,7 @@ __all__ = [
     "EtcdError",
     "Event",
     "FutureRevision",
+    "Isolation",
     "KeyExists",
     "KeyValue",
     "LeaseLost",

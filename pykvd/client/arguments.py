@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from google.protobuf.message import Message
 
 Data = str | bytes
@@ -39,6 +41,13 @@ def key(field: str, given: object) -> bytes:
     if not found:
         raise ValueError(f"{field}: must not be empty")
     return found
+
+
+def keys(field: str, given: Iterable[Data]) -> list[bytes]:
+    """Several keys, each once; raises TypeError or ValueError."""
+    if isinstance(given, str | bytes):
+        raise TypeError(f"{field}: expected several keys, got one")
+    return list(dict.fromkeys(key(field, one) for one in given))
 
 
 def text(field: str, given: object) -> str:

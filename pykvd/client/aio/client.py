@@ -17,6 +17,7 @@ from pykvd.client.aio.starting import Starting
 from pykvd.client.aio.watch import Watch
 from pykvd.client.engine import DEFAULT_TIMEOUT
 from pykvd.client.errors import LeaseNotFound
+from pykvd.client.recipes.stm import Memory
 from pykvd.client.txn import Draft, commit
 from pykvd.client.watching import Watcher
 from pykvd.client.wire.asynchronous import AsyncioTransport
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pykvd.client.arguments import Data, HasId
     from pykvd.client.engine import Engine
     from pykvd.client.options import RangeOptions
+    from pykvd.client.recipes.stm import Isolation
     from pykvd.client.requests import Skip
     from pykvd.client.transport import AsyncTransport
     from pykvd.client.values import DeleteResult, KeyValue, PutResult, RangeResult, TxnResult
@@ -393,14 +395,26 @@ class AsyncClient:
         return recipes.PriorityQueue(self._runner, self._engine, name)
 
     async def stm(
-        self, function: Callable[[stm.STM], Awaitable[T]], *, timeout: float | None = None
+        self,
+        function: Callable[[stm.STM], Awaitable[T]],
+        *,
+        isolation: Isolation = "serializable_snapshot",
+        prefetch: Iterable[Data] = (),
+        timeout: float | None = None,
     ) -> T:
         """Await a function whose reads and writes become one transaction; its result.
 
-        It is called again whenever somebody else changed what it has read or written. `timeout` is
-        for each commit.
+        It is called again whenever somebody else changed what it has read or written.
+
+        Args:
+            function: reads and writes with what it is given, and has no other effects.
+            isolation: what it may see of others (see `pykvd.client.Isolation`).
+            prefetch: keys that it will read in any case: they are read at once.
+            timeout: seconds for each of the calls.
+
         """
-        return await stm.run(self._runner, self._engine, function, timeout)
+        memory = Memory(self._engine, isolation, prefetch, timeout)
+        return await stm.run(self._runner, memory, function)
 
 
 class Txn(Draft):

@@ -1,20 +1,17 @@
 """Transactional memory for asyncio."""
 
 # A timeout here bounds the call itself, also at the server.
-# ruff: noqa: ASYNC109
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
-
-from pykvd.client.recipes.stm import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pykvd.client.aio.runner import Runner
     from pykvd.client.arguments import Data, HasId
-    from pykvd.client.engine import Engine
+    from pykvd.client.recipes.stm import Memory
 
 T = TypeVar("T")
 
@@ -43,12 +40,10 @@ class STM:
         self._memory.delete(key)
 
 
-async def run(
-    runner: Runner, engine: Engine, function: Callable[[STM], Awaitable[T]], timeout: float | None
-) -> T:
+async def run(runner: Runner, memory: Memory, function: Callable[[STM], Awaitable[T]]) -> T:
     """Call the function until what it did could be committed; its result."""
-    memory = Memory(engine)
     while True:
+        await runner.run(memory.begin())
         result = await function(STM(runner, memory))
-        if await runner.run(memory.commit(timeout)) is not None:
+        if await runner.run(memory.commit()):
             return result

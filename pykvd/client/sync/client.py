@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 from pykvd.client import arguments, calls, leases, requests, settings
 from pykvd.client.engine import DEFAULT_TIMEOUT
 from pykvd.client.errors import LeaseNotFound
+from pykvd.client.recipes.stm import Memory
 from pykvd.client.sync import recipes, stm
 from pykvd.client.sync.admin import Auth, Cluster, Maintenance
 from pykvd.client.sync.lease import Lease, LeaseThread
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pykvd.client.arguments import Data, HasId
     from pykvd.client.engine import Engine
     from pykvd.client.options import RangeOptions
+    from pykvd.client.recipes.stm import Isolation
     from pykvd.client.requests import Skip
     from pykvd.client.transport import Transport
     from pykvd.client.values import DeleteResult, KeyValue, PutResult, RangeResult, TxnResult
@@ -374,13 +376,27 @@ class Client:
         """A queue by priority."""
         return recipes.PriorityQueue(self._runner, self._engine, name)
 
-    def stm(self, function: Callable[[stm.STM], T], *, timeout: float | None = None) -> T:
+    def stm(
+        self,
+        function: Callable[[stm.STM], T],
+        *,
+        isolation: Isolation = "serializable_snapshot",
+        prefetch: Iterable[Data] = (),
+        timeout: float | None = None,
+    ) -> T:
         """Call a function whose reads and writes become one transaction; its result.
 
-        It is called again whenever somebody else changed what it has read or written. `timeout` is
-        for each commit.
+        It is called again whenever somebody else changed what it has read or written.
+
+        Args:
+            function: reads and writes with what it is given, and has no other effects.
+            isolation: what it may see of others (see `pykvd.client.Isolation`).
+            prefetch: keys that it will read in any case: they are read at once.
+            timeout: seconds for each of the calls.
+
         """
-        return stm.run(self._runner, self._engine, function, timeout)
+        memory = Memory(self._engine, isolation, prefetch, timeout)
+        return stm.run(self._runner, memory, function)
 
 
 class Txn(Draft):

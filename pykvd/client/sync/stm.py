@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from pykvd.client.recipes.stm import Memory
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pykvd.client.arguments import Data, HasId
-    from pykvd.client.engine import Engine
+    from pykvd.client.recipes.stm import Memory
     from pykvd.client.sync.runner import Runner
 
 T = TypeVar("T")
@@ -40,10 +38,10 @@ class STM:
         self._memory.delete(key)
 
 
-def run(runner: Runner, engine: Engine, function: Callable[[STM], T], timeout: float | None) -> T:
+def run(runner: Runner, memory: Memory, function: Callable[[STM], T]) -> T:
     """Call the function until what it did could be committed; its result."""
-    memory = Memory(engine)
     while True:
+        runner.run(memory.begin())
         result = function(STM(runner, memory))
-        if runner.run(memory.commit(timeout)) is not None:
+        if runner.run(memory.commit()):
             return result

@@ -194,49 +194,6 @@ def test_a_priority_queue(client: Client, name: str) -> None:
         queue.get(timeout=0.2)
 
 
-def test_transactional_memory(make: Making, server: Server, name: str) -> None:
-    """Money moves between accounts; none is made and none is lost."""
-    client = make(server.endpoint)
-    accounts = [f"{name}{index}" for index in range(3)]
-    for account in accounts:
-        client.put(account, "100")
-
-    def move(source: str, target: str) -> None:
-        if make.kind == "async":
-            client.stm(_move_async(source, target))
-        else:
-            client.stm(_move(source, target))
-
-    with ThreadPoolExecutor(4) as pool:
-        moves = [
-            pool.submit(move, accounts[index % 3], accounts[(index + 1) % 3]) for index in range(20)
-        ]
-        for done in moves:
-            done.result(60)
-    balances = [int(kv.value) for kv in client.range(name, prefix=True)]
-    assert sum(balances) == 300
-    assert balances == [99, 100, 101]
-
-
-def _move(source: str, target: str):  # type: ignore[no-untyped-def]
-    def run(stm):  # type: ignore[no-untyped-def]
-        stm.put(source, str(int(stm.get(source)) - 1))
-        stm.put(target, str(int(stm.get(target)) + 1))
-        assert stm.get(source) is not None
-        assert stm.revision(source) > 0
-
-    return run
-
-
-def _move_async(source: str, target: str):  # type: ignore[no-untyped-def]
-    async def run(stm):  # type: ignore[no-untyped-def]
-        stm.put(source, str(int(await stm.get(source)) - 1))
-        stm.put(target, str(int(await stm.get(target)) + 1))
-        assert await stm.get(source) is not None
-
-    return run
-
-
 def test_waiting_can_be_ended_by_closing_the_client(
     make: Making, server: Server, name: str
 ) -> None:
