@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pykvd.config.member import DEFAULT_CLIENT_URLS, DEFAULT_NAME, DEFAULT_PEER_URLS
-from pykvd.config.options import BOOL, DURATION, INT, LIST, PATH, TEXT, URLS, choice, option
+from pykvd.config.options import (
+    BOOL,
+    DURATION,
+    INT,
+    LIST,
+    PATH,
+    TEXT,
+    URLS,
+    Options,
+    choice,
+    option,
+)
 from pykvd.config.urls import URL, format_urls
 
 DEFAULT_INITIAL_CLUSTER = f"{DEFAULT_NAME}={format_urls(DEFAULT_PEER_URLS)}"
@@ -13,8 +22,7 @@ DEFAULT_INITIAL_CLUSTER = f"{DEFAULT_NAME}={format_urls(DEFAULT_PEER_URLS)}"
 _CLIENT = "discovery-config.client."
 
 
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class ClusterOptions:
+class ClusterOptions(Options):
     """What the cluster looks like when it is formed, and how it elects and changes."""
 
     initial_advertise_peer_urls: tuple[URL, ...] = option(
@@ -47,8 +55,7 @@ class ClusterOptions:
     )
 
 
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class DiscoveryOptions:
+class DiscoveryOptions(Options):
     """Finding the other members through a service instead of --initial-cluster."""
 
     discovery: str = option("", TEXT, "URL of a v2 discovery token.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from pykvd.config.catalog import OPTIONS
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 _log = get_logger("config")
 
+_ZERO_IS_DEFAULT = [option for option in OPTIONS.values() if option.zero_is_default]
 
-@dataclass(frozen=True, kw_only=True)
+
 class Config(
     LegacyOptions,
     AuthOptions,
@@ -47,12 +48,10 @@ class Config(
     """
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            option = OPTIONS[field.name.replace("_", "-")]
-            if option.zero_is_default and getattr(self, field.name) == 0:
-                object.__setattr__(self, field.name, option.default)
-        if not self.data_dir:
-            object.__setattr__(self, "data_dir", f"{self.name}.etcd")
+        values = vars(self)
+        for option in _ZERO_IS_DEFAULT:
+            values[option.field_name] = values[option.field_name] or option.default
+        values["data_dir"] = self.data_dir or f"{self.name}.etcd"
 
     @classmethod
     def from_args(cls, argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Config:

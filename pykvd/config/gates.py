@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pykvd.config.options import Kind
 from pykvd.config.values import parse_bool, quote
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(NamedTuple):
     """One switch: its stage (`alpha`, `beta`), its default and the flag that it replaces."""
 
     stage: str
@@ -33,8 +32,7 @@ GATES = {
 _STAGES = {"AllAlpha": "alpha", "AllBeta": "beta"}
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureGates:
+class FeatureGates(NamedTuple):
     """The switches that were set, in the order of their names; all others keep their default."""
 
     chosen: tuple[tuple[str, bool], ...] = ()

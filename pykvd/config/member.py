@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pykvd.config.options import (
     BOOL,
     DURATION,
@@ -15,6 +13,7 @@ from pykvd.config.options import (
     UINT32,
     UINT64,
     URLS,
+    Options,
     option,
 )
 from pykvd.config.urls import URL, parse_urls
@@ -24,8 +23,7 @@ DEFAULT_PEER_URLS = parse_urls("http://localhost:2380")
 DEFAULT_CLIENT_URLS = parse_urls("http://localhost:2379")
 
 
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class AddressOptions:
+class AddressOptions(Options):
     """Who this member is and where it listens."""
 
     name: str = option(DEFAULT_NAME, TEXT, "Name of this member, unique in its cluster.")
@@ -66,8 +64,7 @@ class AddressOptions:
     )
 
 
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class StorageOptions:
+class StorageOptions(Options):
     """Where the data lies and how it is written."""
 
     data_dir: str = option("", PATH, "Data directory; empty means <name>.etcd.")
@@ -119,8 +116,7 @@ class StorageOptions:
     )
 
 
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class TimingOptions:
+class TimingOptions(Options):
     """Raft's clocks, the periods of the server's own work, and when slowness is reported."""
 
     heartbeat_interval: int = option(100, UINT, "Milliseconds between a leader's heartbeats.")

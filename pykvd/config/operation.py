@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pykvd.config.gates import FEATURE_GATES, FeatureGates
 from pykvd.config.options import (
     BOOL,
@@ -12,6 +10,7 @@ from pykvd.config.options import (
     LIST_SET,
     TEXT,
     UINT,
+    Options,
     choice,
     option,
 )
@@ -21,8 +20,7 @@ DEFAULT_LOG_ROTATION = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class UpkeepOptions:
+class UpkeepOptions(Options):
     """Compaction and switches of single features."""
 
     auto_compaction_mode: str = option(
@@ -45,13 +43,12 @@ class UpkeepOptions:
         was="experimental-compaction-sleep-interval",
         zero_is_default=True,
     )
-    feature_gates: FeatureGates = option(  # noqa: RUF009 - frozen
+    feature_gates: FeatureGates = option(
         FeatureGates(), FEATURE_GATES, "Features to turn on or off as Name=true,Other=false."
     )
 
 
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class ObservationOptions:
+class ObservationOptions(Options):
     """Metrics, profiles and traces."""
 
     metrics: str = option("basic", TEXT, "basic, or extensive for histograms of gRPC latency.")
@@ -88,8 +85,7 @@ class ObservationOptions:
     )
 
 
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class LogOptions:
+class LogOptions(Options):
     """The log's lines and where they go."""
 
     logger: str = option("zap", TEXT, "Only zap, the JSON line format.")
@@ -102,8 +98,7 @@ class LogOptions:
     log_rotation_config_json: str = option(DEFAULT_LOG_ROTATION, TEXT, "When and how to rotate it.")
 
 
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class LegacyOptions:
+class LegacyOptions(Options):
     """The v2 API and its proxy, which releases up to 3.5 had."""
 
     v2_deprecation: str = option(

@@ -1,31 +1,29 @@
 """What one option is: its value's kind, its names on the command line, in variables and in files.
 
-The groups of options (`member`, `clustering`, ...) are dataclasses whose fields are made by
-`option()`. Flags, variables, the configuration file and the help text are all derived from them.
-Only `Config`, which joins them, is ever made: the groups go without the methods that `dataclass`
-would compile for each at every start.
+The groups of options (`member`, `clustering`, ...) are `Options` whose fields `option()` makes.
+Flags, variables, the configuration file and the help text are all derived from them.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass, field, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypeVar, dataclass_transform
 
 from pykvd.config.urls import URL, format_urls, parse_urls
 from pykvd.config.values import format_duration, parse_bool, parse_duration, parse_integer, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from dataclasses import Field
+    from typing import ClassVar
 
 T = TypeVar("T")
 
 _METADATA_KEY = "option"
 
 
-@dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class Kind(NamedTuple, Generic[T]):
     """A type of value.
 
     name: what the help text calls it.
@@ -113,8 +111,7 @@ TEXT_SET: Kind[tuple[str, ...]] = Kind("list", _parse_set, ",".join)
 ORIGINS: Kind[tuple[str, ...]] = Kind("list", _parse_origins, ",".join)
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One option of the server.
 
     flag: name on the command line, without dashes.
@@ -148,6 +145,48 @@ class Option:
         return tuple(filter(None, dotted.split(".")))
 
 
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Options:
+    """A frozen dataclass of options, whose arguments are all by keyword and may all be left out.
+
+    What `dataclass` would write and compile for a hundred fields at every start is here once, for
+    any fields.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def __init_subclass__(cls) -> None:
+        dataclass(init=False, repr=False, eq=False)(cls)
+
+    def __init__(self, **given: Any) -> None:
+        values = vars(self)
+        for each in fields(self):
+            values[each.name] = given.pop(each.name, each.default)
+        if given:
+            name = type(self).__name__
+            raise TypeError(f"{name}() got an unexpected keyword argument {min(given)!r}")
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        """Complete the values."""
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({shown})"
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+
 def variable_of(flag: str) -> str:
     """The environment variable of a flag: `ETCD_DATA_DIR` for `data-dir`."""
     return "ETCD_" + flag.replace("-", "_").upper()
@@ -159,11 +198,11 @@ def option(default: T, kind: Kind[T], text: str, **rest: Any) -> T:
     `rest` are further fields of `Option`.
     """
     described = partial(Option, kind=kind, default=default, help=text, **rest)
-    return dataclasses.field(default=default, metadata={_METADATA_KEY: described})
+    return field(default=default, metadata={_METADATA_KEY: described})
 
 
 def options_of(group: type[Any]) -> Iterator[Option]:
-    """The options that a group's dataclass declares itself, in order."""
-    for field in dataclasses.fields(group):
-        if field.name in group.__annotations__:
-            yield field.metadata[_METADATA_KEY](flag=field.name.replace("_", "-"))
+    """The options that a group declares itself, in order."""
+    for each in fields(group):
+        if each.name in group.__annotations__:
+            yield each.metadata[_METADATA_KEY](flag=each.name.replace("_", "-"))

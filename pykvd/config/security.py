@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pykvd.config.options import (
     BOOL,
     LIST,
@@ -13,6 +11,7 @@ from pykvd.config.options import (
     TEXT,
     TEXT_SET,
     UINT,
+    Options,
     option,
 )
 
@@ -20,8 +19,7 @@ _CLIENT = "client-transport-security."
 _PEER = "peer-transport-security."
 
 
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class ClientSecurityOptions:
+class ClientSecurityOptions(Options):
     """TLS of the client listeners, and who may come through plain HTTP."""
 
     cert_file: str = option(
@@ -63,8 +61,7 @@ class ClientSecurityOptions:
     )
 
 
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class PeerSecurityOptions:
+class PeerSecurityOptions(Options):
     """TLS between members."""
 
     peer_cert_file: str = option(
@@ -102,8 +99,7 @@ class PeerSecurityOptions:
     )
 
 
-@dataclass(frozen=True, kw_only=True, init=False, repr=False, eq=False)
-class AuthOptions:
+class AuthOptions(Options):
     """Users' passwords and tokens."""
 
     auth_token: str = option(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import total_ordering
 
 from pykvd.config.values import quote
 
@@ -14,7 +15,8 @@ _UNIX = frozenset({"unix", "unixs"})
 _MAX_PORT = 65535
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@total_ordering
+@dataclass(frozen=True, slots=True, eq=False)
 class URL:
     """One address: `http://10.0.0.1:2379`, `unix:///run/pykvd.sock`. Orders and prints as `text`.
 
@@ -24,13 +26,22 @@ class URL:
     """
 
     text: str
-    scheme: str = field(compare=False)
-    host: str = field(compare=False)
-    port: int | None = field(compare=False)
-    path: str = field(default="", compare=False)
+    scheme: str
+    host: str
+    port: int | None
+    path: str = ""
 
     def __str__(self) -> str:
         return self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __eq__(self, other: object) -> bool:
+        return self.text == other.text if isinstance(other, URL) else NotImplemented
+
+    def __lt__(self, other: URL) -> bool:
+        return self.text < other.text
 
     @property
     def is_secure(self) -> bool:
