@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 DEADLINE_TEXT = "context deadline exceeded"
 INTERNAL_TEXT = "internal error"
+#: A shorter time was over before its request was read, in seconds; such calls never begin.
+INSTANT_S = 1e-6
 
 _logger = logging.getLogger("pykvd.transport")
 
@@ -87,7 +89,10 @@ class GrpcStream(Http2Stream):
             return
         connection = self.connection
         self.deadline = connection.now + seconds
-        connection.deadlines.add(self, self.deadline, connection.now)
+        if seconds < INSTANT_S:
+            self._end_with(Code.DEADLINE_EXCEEDED, DEADLINE_TEXT)
+        else:
+            connection.deadlines.add(self, self.deadline, connection.now)
 
     @property
     def metadata(self) -> Mapping[str, str | bytes]:

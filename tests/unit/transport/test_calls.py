@@ -252,6 +252,26 @@ def test_deadline_ends_the_call_and_tells_the_service_once() -> None:
     assert len(peer.of(stream_id)) == 1
 
 
+def test_a_deadline_of_a_few_milliseconds_is_kept() -> None:
+    peer = Peer()
+    stream_id = peer.call(LATER, extra=[("grpc-timeout", "3m")])
+    assert 1000.003 <= peer.timers[-1] <= 1000.0041
+    peer.advance(0.002)
+    assert not peer.of(stream_id)
+    peer.advance(0.003)
+    assert peer.status(stream_id)[0] == Code.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize("timeout", ["0S", "1n", "999n"])
+@pytest.mark.parametrize("path", [ECHO, LATER, CHAT])
+def test_a_call_out_of_time_from_the_start_never_begins(path: str, timeout: str) -> None:
+    peer = Peer()
+    stream_id = peer.call(path, extra=[("grpc-timeout", timeout)])
+    assert peer.status(stream_id) == (Code.DEADLINE_EXCEEDED, "context deadline exceeded")
+    assert not peer.calls
+    assert not peer.recorders
+
+
 def test_answered_call_leaves_the_wheel() -> None:
     peer = Peer()
     peer.call(extra=[("grpc-timeout", "5S")])

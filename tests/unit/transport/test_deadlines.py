@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pykvd.transport.deadlines import HORIZON_TICKS, DeadlineWheel, Slot
+from pykvd.transport.deadlines import MAX_SLOTS, DeadlineWheel, Slot
 
 
 class Entry:
@@ -14,6 +14,27 @@ class Entry:
 
     def deadline_passed(self) -> None:
         self.fired += 1
+
+
+@given(st.lists(st.floats(0, 0.09), min_size=1), st.floats(0, 1e6))
+def test_near_deadlines_are_kept_to_the_millisecond(timeouts: list[float], now: float) -> None:
+    armed: list[float] = []
+    wheel = DeadlineWheel(armed.append)
+    entries = [Entry(now + timeout) for timeout in timeouts]
+    for entry in entries:
+        assert entry.deadline is not None
+        wheel.add(entry, entry.deadline, now)
+    following: float | None = min(armed)
+    while following is not None:
+        now, following = following, wheel.expire(following)
+        for entry in entries:
+            assert entry.deadline is not None
+            assert entry.fired == (entry.deadline <= now)
+            if entry.fired == 0:
+                assert following is not None
+                assert (
+                    following <= max(entry.deadline for entry in entries if entry.deadline) + 2e-3
+                )
 
 
 @settings(deadline=None)
@@ -58,7 +79,7 @@ def test_slots_are_bounded_whatever_the_timeouts() -> None:
     for number in range(20_000):
         entry = Entry(number * 7.3)
         wheel.add(entry, number * 7.3, 0.0)
-    assert len(wheel._slots) <= HORIZON_TICKS + 1
+    assert len(wheel._slots) <= MAX_SLOTS
     assert len(wheel._ticks) == len(wheel._slots)
 
 
