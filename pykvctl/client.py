@@ -13,7 +13,7 @@ import grpc
 
 from pykvctl.dialing import describe, never_sent
 from pykvctl.endpoints import Endpoint
-from pykvctl.errors import RequestError
+from pykvctl.errors import CommandError, RequestError
 from pykvctl.gotext.durations import SECOND
 from pykvctl.methods import AUTHENTICATE, Method, Req, Resp
 from pykvctl.options.global_flags import GlobalFlags
@@ -22,6 +22,7 @@ from pykvd.pb import rpc_pb2 as rpc
 
 if TYPE_CHECKING:
     from pykvctl.tunnel import Tunnel
+    from pykvd.client import AsyncClient
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -76,6 +77,35 @@ class Client:
         client._tunnels = self._tunnels
         client._token = self._token
         return client
+
+    def asynchronous(self) -> "AsyncClient":
+        """A client of the same endpoints for an event loop: for thousands of calls a second.
+
+        Raises CommandError for endpoints that are none.
+        """
+        from pykvd.client import TLS, AsyncClient  # noqa: PLC0415  # seldom used
+
+        flags = self._flags
+        tls = TLS(
+            ca=flags.cacert or None,
+            cert=flags.cert or None,
+            key=flags.key or None,
+            server_name=flags.discovery_srv if not flags.insecure_discovery else None,
+            verify=not flags.insecure_skip_tls_verify,
+        )
+        user, password = self._credentials or (None, None)
+        try:
+            return AsyncClient(
+                map(self._url, self.endpoints), tls=tls, user=user, password=password
+            )
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+
+    def _url(self, endpoint: Endpoint) -> str:
+        secure = uses_tls(endpoint, self._flags, self._files)
+        if endpoint.target.startswith("unix:"):
+            return f"{'unixs' if secure else 'unix'}:{endpoint.address}"
+        return f"{'https' if secure else 'http'}://{endpoint.target}"
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,18 +1,23 @@
 """Writing pairs as many clients at once, at a given rate or as fast as they are answered."""
 
+import asyncio
 import random
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from statistics import pstdev
 
+import uvloop
+
 from pykvctl.client import Client
 from pykvctl.errors import RequestError
-from pykvctl.methods import PUT
-from pykvd.pb import rpc_pb2 as rpc
+from pykvd.client import AsyncClient, EtcdError
+from pykvd.status import Code
 
 REQUEST_TIMEOUT_S = 30.0
+# Clients that share a connection.
+SHARING = 10
 
 
 @dataclass
@@ -22,8 +27,9 @@ class Results:
     times: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     took: float = 0.0
+    """Seconds until the last of them."""
     cpu: float = 0.0
-    """Processor seconds that this process spent on it."""
+    """Processor seconds that the thread of the clients spent on it."""
 
     @property
     def rate(self) -> float:
@@ -48,25 +54,25 @@ class Pace:
         self._interval = 1 / rate if rate else 0.0
         self._left = count
         self._next = time.monotonic()
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
+        self._stopped = False
 
-    def turn(self) -> bool:
+    async def turn(self) -> bool:
         """Wait for a turn; False if there is none any more."""
-        with self._lock:
-            if self._left == 0:
-                return False
-            if self._left is not None:
-                self._left -= 1
+        if self._left == 0:
+            return False
+        if self._left is not None:
+            self._left -= 1
+        if self._interval:
             now = time.monotonic()
             # Turns that nobody was free to take are lost.
             start = max(now, self._next)
             self._next = start + self._interval
-        return not self._stopped.wait(start - now) if self._interval else not self._stopped.is_set()
+            await asyncio.sleep(start - now)
+        return not self._stopped
 
     def stop(self) -> None:
-        """No more turns."""
-        self._stopped.set()
+        """No more turns. From any thread."""
+        self._stopped = True
 
 
 @dataclass(frozen=True)
@@ -79,39 +85,54 @@ class Load:
     clients: int
 
     def run(self, client: Client, pace: Pace, wait: Callable[[Callable[[], int]], None]) -> Results:
-        """Put until the pace ends.
+        """Put until the pace ends, from a thread beside this one.
 
         `wait` is called with a function that tells the number of answers; when it returns, the
         pace is stopped.
         """
-        # Appending is all that the threads do, which needs no lock.
         results = Results()
-        value = bytes(self.value_size)
+        clients = [client.asynchronous() for _ in range(-(-self.clients // SHARING))]
+        with (
+            ThreadPoolExecutor(1) as thread,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            running = thread.submit(runner.run, self._put_all(clients, pace, results))
 
-        def work() -> None:
-            while pace.turn():
-                request = rpc.PutRequest(key=self._key(), value=value)
-                start = time.monotonic()
-                try:
-                    client.unary(PUT, request, REQUEST_TIMEOUT_S, quiet=True)
-                except RequestError as error:
-                    results.errors.append(str(error))
-                else:
-                    results.times.append(time.monotonic() - start)
+            def answered() -> int:
+                if running.done():
+                    running.result()
+                return len(results.times) + len(results.errors)
 
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(self.clients)]
-        start, cpu = time.monotonic(), time.process_time()
-        for thread in threads:
-            thread.start()
-        try:
-            wait(lambda: len(results.times) + len(results.errors))
-        finally:
-            pace.stop()
-            for thread in threads:
-                thread.join()
-            results.took = time.monotonic() - start
-            results.cpu = time.process_time() - cpu
+            try:
+                wait(answered)
+            finally:
+                pace.stop()
+                running.result()
         return results
+
+    async def _put_all(self, clients: list[AsyncClient], pace: Pace, results: Results) -> None:
+        cpu = time.thread_time()
+        await asyncio.gather(
+            *(self._put(clients[n % len(clients)], pace, results) for n in range(self.clients))
+        )
+        results.cpu = time.thread_time() - cpu
+        for client in clients:
+            await client.close()
+
+    async def _put(self, client: AsyncClient, pace: Pace, results: Results) -> None:
+        """One client's part."""
+        value = bytes(self.value_size)
+        began = time.monotonic()
+        while await pace.turn():
+            start = time.monotonic()
+            try:
+                await client.put(self._key(), value, timeout=REQUEST_TIMEOUT_S)
+            except EtcdError as error:
+                name = Code(error.code).name.title().replace("_", "")
+                results.errors.append(str(RequestError(name, error.message)))
+            else:
+                results.times.append(time.monotonic() - start)
+            results.took = time.monotonic() - began
 
     def _key(self) -> bytes:
         """Random at its start, zeros behind."""

@@ -15,6 +15,7 @@ from tests.harness.certificates import CLIENT, DAY, LOCAL, Authority
 from tests.integration.pykvctl.conftest import GOLDEN_IDS, environment
 from tests.integration.pykvctl.normalise import recorded, replayed
 from tests.integration.pykvctl.runner import Runner, run_cli
+from tests.integration.pykvctl.test_check import short_load
 from tests.integration.pykvctl.test_golden_locks import Live
 from tests.integration.pykvctl.transcript import Outcome, Step, read_transcript
 
@@ -194,7 +195,19 @@ def test_a_mirror_over_tls(server: SecureServer) -> None:
     )
     get = [f"--endpoints={server.url}", "--cacert=ca.pem", "get", "copy/"]
     try:
-        wait_until(lambda: run_cli(get, environ)[0] == b"copy/\nv\n", "the copy", 20)
+        wait_until(lambda: run_cli(get, environ)[0] == b"copy/\nv\n", "the copy")
     finally:
         mirror.kill()
         mirror.wait()
+
+
+def test_a_load_over_tls(folder: Path) -> None:
+    """Which has a transport of its own."""
+    with secured(folder, *VERIFY) as server:
+        environ = plain_environment(server) | {
+            "ETCDCTL_ENDPOINTS": server.url,
+            "ETCDCTL_CERT": "client.pem",
+            "ETCDCTL_KEY": "client-key.pem",
+        }
+        for trust in ({"ETCDCTL_CACERT": "ca.pem"}, {"ETCDCTL_INSECURE_SKIP_TLS_VERIFY": "true"}):
+            assert len(short_load(environ | trust).times) == 100

@@ -8,9 +8,10 @@ import pytest
 from tests.harness import PYKVD, Server, kind_from_environment, running, wait_until
 from tests.integration.pykvctl.conftest import environment
 from tests.integration.pykvctl.runner import run_cli
+from tests.integration.pykvctl.test_check import short_load
 from tests.integration.pykvctl.test_golden_locks import Live
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 ROOT = "--user=root:p"
 
 
@@ -92,3 +93,9 @@ def test_users_and_passwords(server: Server) -> None:
     out, err, status = run_cli(["--password=p", "get", "k"], environ)
     assert (out, status) == (b"", 1)
     assert err.endswith(b"Error: etcdserver: user name is empty\n")
+
+
+def test_a_load_has_a_token(server: Server) -> None:
+    """From a client of its own."""
+    assert len(short_load(environment(server) | {"ETCDCTL_USER": "root:p"}).times) == 100
+    assert set(short_load(environment(server)).errors) == {"etcdserver: user name is empty"}
