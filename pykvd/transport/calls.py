@@ -348,10 +348,13 @@ class UnaryCall(GrpcStream):
 
     def _reply_slowly(self, message: bytes) -> None:
         """A reply that does not fit a frame, a window or the socket now."""
+        self._send_reply(grpc.RESPONSE_BLOCK, b"\x00" + _pack_uint32(len(message)), message)
+
+    def _send_reply(self, headers: bytes, prefix: bytes, message: bytes) -> None:
         if self.released:
             return
-        self.send_header_block(grpc.RESPONSE_BLOCK)
-        self.send_data(b"\x00" + _pack_uint32(len(message)), message)
+        self.send_header_block(headers)
+        self.send_data(prefix, message)
         self.send_trailers(grpc.OK_TRAILER_BLOCK)
         if self.released:
             self._forget()
@@ -408,24 +411,27 @@ class StreamCall(GrpcStream):
 
     def send_headers(self) -> None:
         """As `Stream.send_headers`."""
+        self._send_headers(grpc.RESPONSE_BLOCK)
+
+    def _send_headers(self, block: bytes) -> None:
         if not self._headers_sent and not self.done:
             self._headers_sent = True
-            self.send_header_block(grpc.RESPONSE_BLOCK)
+            self.send_header_block(block)
 
     def send(self, message: bytes) -> None:
         """As `Stream.send`."""
-        if not self.done:
-            self.send_headers()
-            self.head.counts.sent += 1
-            self.send_data(b"\x00" + _pack_uint32(len(message)), message)
-            self._note_queue()
+        self._send(b"\x00" + _pack_uint32(len(message)), message)
 
     def send_shared(self, framed: bytes) -> None:
         """As `Stream.send_shared`."""
+        self._send(b"", framed)
+
+    def _send(self, prefix: bytes, message: bytes) -> None:
         if not self.done:
-            self.send_headers()
+            if not self._headers_sent:
+                self.send_headers()
             self.head.counts.sent += 1
-            self.send_data(b"", framed)
+            self.send_data(prefix, message)
             self._note_queue()
 
     def _note_queue(self) -> None:

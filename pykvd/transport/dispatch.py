@@ -9,11 +9,27 @@ from collections.abc import Mapping
 from pykvd.status import Code
 from pykvd.transport import grpc
 from pykvd.transport.calls import Refusal, StreamCall, UnaryCall
+from pykvd.transport.compressed import (
+    GzipStreamCall,
+    GzipUnaryCall,
+    TimedGzipStreamCall,
+    TimedGzipUnaryCall,
+)
 from pykvd.transport.request import RequestHead
 from pykvd.transport.service import StreamHandler, UnaryHandler
 from pykvd.transport.statistics import CLIENT_VERSION, Counters
 from pykvd.transport.timed import TimedStreamCall, TimedUnaryCall
 
+_CallTypes = tuple[type[UnaryCall], type[StreamCall]]
+#: For requests as they are, and for those in gzip.
+_UNTIMED: tuple[_CallTypes, _CallTypes] = (
+    (UnaryCall, StreamCall),
+    (GzipUnaryCall, GzipStreamCall),
+)
+_TIMED: tuple[_CallTypes, _CallTypes] = (
+    (TimedUnaryCall, TimedStreamCall),
+    (TimedGzipUnaryCall, TimedGzipStreamCall),
+)
 SUPPORTED_ENCODINGS = frozenset({"", "identity", "gzip"})
 
 
@@ -35,8 +51,7 @@ class Dispatcher:
         self._counters = counters
         for path in paths:
             counters.of_method(path)
-        self._unary_call: type[UnaryCall] = TimedUnaryCall if timed else UnaryCall
-        self._stream_call: type[StreamCall] = TimedStreamCall if timed else StreamCall
+        self._plain, self._gzip = _TIMED if timed else _UNTIMED
 
     def route(self, head: RequestHead) -> None:
         """Decide how requests with this head are opened."""
@@ -46,10 +61,11 @@ class Dispatcher:
             return
         version = head.metadata.get(CLIENT_VERSION, "")
         head.counts = self._counters.of_method(head.path, str(version) or "unknown")
+        unary_call, stream_call = self._gzip if head.encoding == "gzip" else self._plain
         if head.path in self._unary:
-            head.open, head.target = self._unary_call, self._unary[head.path]
+            head.open, head.target = unary_call, self._unary[head.path]
         else:
-            head.open, head.target = self._stream_call, self._streams[head.path]
+            head.open, head.target = stream_call, self._streams[head.path]
 
     def _refusal(self, head: RequestHead) -> bytes | None:
         """The whole response for a request that no handler will see, or None.

@@ -24,6 +24,9 @@ CONTENT_TYPE: Final = "application/grpc"
 MAX_STATUS_TEXT_BYTES: Final = 4096
 """Longer status texts are cut: trailers must fit one frame and the client's header limit."""
 
+MAX_COMPRESSED_BYTES: Final = 64 << 10
+"""Longer messages are sent as they are: compressing them takes the loop a millisecond and more."""
+
 _TIMEOUT_UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _MAX_TIMEOUT_DIGITS = 8
 _GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
@@ -134,6 +137,17 @@ def decompress(data: bytes, encoding: str, limit: int) -> bytes:
     return message
 
 
+def compress(message: bytes) -> tuple[bytes, bytes]:
+    """The prefix and the body of a message on a stream whose encoding is gzip.
+
+    An empty message goes as it is, and so does one that would hold up all others.
+    """
+    if not 0 < len(message) <= MAX_COMPRESSED_BYTES:
+        return _PREFIX.pack(0, len(message)), message
+    packed = zlib.compress(message, zlib.Z_BEST_SPEED, _GZIP_WINDOW_BITS)
+    return _PREFIX.pack(1, len(packed)), packed
+
+
 def _encode_integer(value: int, prefix_bits: int) -> bytes:
     """An HPACK integer without the flag bits of its first byte (RFC 7541 5.1)."""
     full = (1 << prefix_bits) - 1
@@ -158,6 +172,9 @@ _CONTENT_TYPE_FIELD = b"\x0f\x10" + _encode_integer(len(CONTENT_TYPE), 7) + CONT
 
 RESPONSE_BLOCK: Final = _STATUS_200 + _CONTENT_TYPE_FIELD
 """The header block of every response that has a body."""
+
+GZIP_RESPONSE_BLOCK: Final = RESPONSE_BLOCK + literal_field(b"grpc-encoding", b"gzip")
+"""The same for one whose messages may be compressed."""
 
 OK_TRAILER_BLOCK: Final = literal_field(b"grpc-status", b"0")
 """The trailers of every call that succeeded."""

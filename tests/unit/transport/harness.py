@@ -91,6 +91,7 @@ class Peer:
         unary: dict[str, UnaryHandler] | None = None,
         streams: dict[str, StreamHandler] | None = None,
         start: bool = True,
+        timed: bool = False,
     ) -> None:
         self.calls: list[Call] = []
         self.recorders: list[Recorder] = []
@@ -103,6 +104,7 @@ class Peer:
             unary or {ECHO: lambda _, message: message, LATER: self._later},
             streams or {CHAT: self._chat},
             self.counters,
+            timed=timed,
         )
         self.connection = ServerConnection(
             limits=limits or Limits(),

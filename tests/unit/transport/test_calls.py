@@ -179,15 +179,56 @@ def test_request_without_data_is_an_internal_error() -> None:
     assert not peer.resets()
 
 
-def test_gzip_request_is_inflated() -> None:
+def packed(message: bytes) -> bytes:
+    """A compressed message with its prefix."""
+    data = gzip.compress(message)
+    return b"\x01" + len(data).to_bytes(4, "big") + data
+
+
+def unpacked(framed: bytes) -> bytes:
+    """The message inside a compressed one that has its prefix."""
+    assert framed[0] == 1
+    assert int.from_bytes(framed[1:5], "big") == len(framed) - 5
+    return gzip.decompress(framed[5:])
+
+
+GZIP = [("grpc-encoding", "gzip")]
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_gzip_request_is_inflated_and_answered_in_gzip(timed: bool) -> None:
+    peer = Peer(timed=timed)
+    stream_id, head = peer.start_call(extra=GZIP)
+    peer.send(head, data_frame(stream_id, packed(b"hello" * 100), end_stream=True))
+    assert peer.fields(peer.of(stream_id)[0])["grpc-encoding"] == "gzip"
+    assert unpacked(peer.body(stream_id)) == b"hello" * 100
+    assert peer.status(stream_id)[0] == 0
+    counts = peer.counters.of_method(ECHO)
+    assert (counts.started, counts.ok, sum(counts.seconds.counts)) == (1, 1, timed)
+
+
+@pytest.mark.parametrize("message", [b"", bytes(grpc.MAX_COMPRESSED_BYTES + 1)])
+def test_nothing_and_what_takes_long_is_not_compressed(message: bytes) -> None:
     peer = Peer()
-    stream_id, head = peer.start_call(extra=[("grpc-encoding", "gzip")])
-    packed = gzip.compress(b"hello" * 100)
-    peer.send(
-        head,
-        data_frame(stream_id, b"\x01" + len(packed).to_bytes(4, "big") + packed, end_stream=True),
-    )
-    assert peer.body(stream_id) == grpc.frame_message(b"hello" * 100)
+    stream_id, head = peer.start_call(extra=GZIP)
+    peer.send(head, data_frame(stream_id, packed(message), end_stream=True))
+    peer.send(frames.window_update_frame(0, 1 << 20), frames.window_update_frame(1, 1 << 20))
+    assert peer.body(stream_id) == grpc.frame_message(message)
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_gzip_stream_is_answered_in_gzip(timed: bool) -> None:
+    peer = Peer(timed=timed)
+    stream_id, head = peer.start_call(CHAT, GZIP)
+    peer.send(head, data_frame(stream_id, packed(b"hello")))
+    (recorder,) = peer.recorders
+    assert recorder.events == [b"hello"]
+    recorder.stream.send_shared(grpc.frame_message(b"world"))
+    recorder.stream.finish()
+    peer.collect()
+    assert peer.fields(peer.of(stream_id)[0])["grpc-encoding"] == "gzip"
+    assert unpacked(peer.body(stream_id)) == b"world"
+    assert peer.counters.of_method(CHAT).sent == 1
 
 
 def test_compressed_flag_without_encoding_is_an_internal_error() -> None:

@@ -29,12 +29,9 @@ def test_near_deadlines_are_kept_to_the_millisecond(timeouts: list[float], now: 
         now, following = following, wheel.expire(following)
         for entry in entries:
             assert entry.deadline is not None
-            assert entry.fired == (entry.deadline <= now)
-            if entry.fired == 0:
-                assert following is not None
-                assert (
-                    following <= max(entry.deadline for entry in entries if entry.deadline) + 2e-3
-                )
+            assert entry.fired <= (entry.deadline <= now)
+            assert entry.fired or entry.deadline > now - 0.0011
+    assert all(entry.fired == 1 for entry in entries)
 
 
 @settings(deadline=None)
