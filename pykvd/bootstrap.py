@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from pykvd.cluster.membership import Member, cluster_id, member_id
 from pykvd.config import Config
 from pykvd.config.urls import URL
 from pykvd.config.values import quote
 from pykvd.errors import RpcError
+from pykvd.logs import get_logger
 from pykvd.node.storage import Founding, Identity
 from pykvd.tls import TlsClient
 from pykvd.wal import Wal
@@ -18,6 +20,11 @@ from pykvd.wal import Wal
 JOIN_TIMEOUT = 10.0
 #: How long a founding member waits for others who may know it already, seconds.
 FOUNDING_TIMEOUT = 1.0
+
+#: Said where discovery is asked for and there is data.
+IGNORED = "discovery token is ignored since cluster already initialized; valid logs are found"
+
+_log = get_logger("bootstrap")
 
 
 class BootstrapError(Exception):
@@ -29,20 +36,63 @@ def wal_directory(config: Config) -> Path:
     return Path(config.wal_dir) if config.wal_dir else Path(config.data_dir) / "member" / "wal"
 
 
+def has_data(config: Config) -> bool:
+    """Whether the member has been founded before."""
+    return Wal.exists(wal_directory(config))
+
+
 async def found(config: Config, tls: TlsClient | None = None) -> Founding | None:
     """What a member without data starts from; None when there is data to start from.
 
     Raises BootstrapError, and RpcError when a cluster to join does not answer.
     """
-    if Wal.exists(wal_directory(config)):
+    if has_data(config):
+        if config.discovery_endpoints:
+            _log.warn(IGNORED, wal_dir=wal_directory(config))
         return None
-    named = config.initial_members or {config.name: config.initial_advertise_peer_urls}
-    check_named(config.name, named, config.initial_advertise_peer_urls)
+    initial = await _initial(config)
+    named = initial.named
+    check_named(config.name, named, initial.advertised)
     if config.initial_cluster_state == "existing":
         return await _join(config, named, tls)
-    founding = new_cluster(config.name, named, config.initial_cluster_token)
+    founding = new_cluster(config.name, named, initial.token)
     await _check_new(founding, config.name, named, tls)
     return founding
+
+
+class _Initial(NamedTuple):
+    """The members to found or join; `advertised` is how this one should be listed there."""
+
+    named: Mapping[str, Sequence[URL]]
+    advertised: Sequence[URL]
+    token: str
+
+
+async def _initial(config: Config) -> _Initial:
+    """The members that the options list or lead to. Raises BootstrapError."""
+    own, token = config.initial_advertise_peer_urls, config.initial_cluster_token
+    if not config.discovers:
+        return _Initial(config.initial_members or {config.name: own}, own, token)
+    from pykvd.discovery.errors import DiscoveryError  # noqa: PLC0415 - few ask for it
+
+    try:
+        if config.discovery_srv:
+            from pykvd.discovery.domain import find_members  # noqa: PLC0415
+
+            found = await find_members(config)
+            listed = [found.advertised.get(url, url) for url in own]
+            return _Initial(found.by_name, listed, token)
+        if config.discovery_endpoints:
+            if config.initial_cluster_state == "existing":
+                raise BootstrapError(
+                    "discovery URL should not be set when joining existing initial cluster"
+                )
+            from pykvd.discovery.service import join  # noqa: PLC0415
+
+            return _Initial(await join(config), own, config.discovery_token)
+    except DiscoveryError as error:
+        raise BootstrapError(str(error)) from None
+    return _Initial({}, own, token)  # a name of a service, and no domain to look for it
 
 
 def new_cluster(name: str, named: Mapping[str, Sequence[URL]], token: str) -> Founding:

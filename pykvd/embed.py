@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from pykvd.api.services import Services, make_services
 from pykvd.auth.options import InvalidAuthOptionsError, make_tokens
-from pykvd.bootstrap import found, wal_directory
+from pykvd.bootstrap import found, has_data, wal_directory
 from pykvd.config import Config, ConfigError
 from pykvd.descriptors import connections
 from pykvd.embedded.door import Door
@@ -148,10 +148,11 @@ class Server:
         config = self.config
         self._tls = member_tls(config)
         tokens = _tokens(config, loop)
-        founding = await found(config, self._tls.dialler)
-        if founding and not config.socket_reuse_port:
-            # A start that fails must not leave a directory behind that counts as founded.
+        if not (has_data(config) or config.socket_reuse_port):
+            # A start that fails must leave no directory behind that counts as founded, and no
+            # registration at a discovery service.
             check_free((*config.listen_peer_urls, *config.listen_client_urls))
+        founding = await found(config, self._tls.dialler)
         storage = open_storage(
             Path(config.data_dir),
             wal_directory(config),

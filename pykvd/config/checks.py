@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 _MAX_ELECTION_MS = 50_000
 _MAX_SAMPLING_RATE = 1_000_000
 _TLS_VERSIONS = ("TLS1.2", "TLS1.3")
+_V3_DISCOVERY = (
+    "discovery_token",
+    "discovery_endpoints",
+    "discovery_cert",
+    "discovery_key",
+    "discovery_cacert",
+    "discovery_user",
+    "discovery_password",
+)
 
 
 def check(config: Config) -> None:
@@ -106,9 +115,15 @@ def _discovery(config: Config) -> None:
         raise ConfigError(
             'v2 proxy is deprecated, and --discovery-fallback can\'t be configured as "proxy"'
         )
+    if config.discovery_proxy and any(getattr(config, name) for name in _V3_DISCOVERY):
+        flags = ", ".join(name.replace("_", "-") for name in _V3_DISCOVERY)
+        raise ConfigError(
+            "both v2 discovery settings (discovery, discovery-proxy) and v3 discovery settings "
+            f"({flags}) are set"
+        )
     if bool(config.discovery_token) != bool(config.discovery_endpoints):
         raise ConfigError("both --discovery-token and --discovery-endpoints must be set")
-    if "" in config.discovery_endpoints:
+    if not all(map(str.strip, config.discovery_endpoints)):
         raise ConfigError("--discovery-endpoints must not contain empty endpoints")
 
 

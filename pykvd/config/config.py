@@ -105,6 +105,11 @@ class Config(
         return self.initial_cluster not in {"", DEFAULT_INITIAL_CLUSTER}
 
     @property
+    def discovers(self) -> bool:
+        """Whether the other members are looked for, instead of listed in `initial_cluster`."""
+        return bool(self.discovery_endpoints or self.discovery_srv or self.discovery_srv_name)
+
+    @property
     def initial_members(self) -> dict[str, tuple[URL, ...]]:
         """Peer URLs by member name to form the cluster from; empty with discovery.
 
@@ -112,7 +117,7 @@ class Config(
         advertises itself.
         """
         if self.initial_cluster == DEFAULT_INITIAL_CLUSTER:
-            if self.discovery or self.discovery_endpoints or self.discovery_srv:
+            if self.discovers:
                 return {}
             if self.name != DEFAULT_NAME:
                 return {self.name: self.initial_advertise_peer_urls}

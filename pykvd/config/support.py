@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 #: Set to another value than the default, these stop the start: whoever asks for a cluster found
 #: elsewhere must not get a lone server.
 REFUSED = {
-    **dict.fromkeys(
-        ("discovery", "discovery-srv", "discovery-token", "discovery-endpoints"),
-        "discovery is not supported yet",
-    ),
+    "discovery": "v2 discovery is gone: put the number of members under "
+    "/_etcd/registry/TOKEN/_config/size in an etcd v3 store and give each member "
+    "--discovery-token=TOKEN and --discovery-endpoints",
     "proxy": "the v2 proxy is not supported",
 }
 
@@ -35,18 +34,6 @@ NO_EFFECT = frozenset(
         "raft-write-timeout",
         "downgrade-check-time",
         "discovery-proxy",
-        "discovery-srv-name",
-        "discovery-dial-timeout",
-        "discovery-request-timeout",
-        "discovery-keepalive-time",
-        "discovery-keepalive-timeout",
-        "discovery-insecure-transport",
-        "discovery-insecure-skip-tls-verify",
-        "discovery-cert",
-        "discovery-key",
-        "discovery-cacert",
-        "discovery-user",
-        "discovery-password",
         "v2-deprecation",
         "enable-v2",
         "experimental-enable-v2v3",

@@ -80,7 +80,8 @@ class Place:
         self.config = config
 
     def _listen(self, config: Config, port: int | None) -> Config:
-        lone = not config.initial_cluster_is_chosen and config.initial_cluster_state == "new"
+        chosen = config.initial_cluster_is_chosen or config.discovers
+        lone = not chosen and config.initial_cluster_state == "new"
         if lone and config.listen_peer_urls == DEFAULT_PEER_URLS:
             config = replace(config, listen_peer_urls=())
         if port is None:

@@ -97,6 +97,25 @@ CLIENT = "--advertise-client-urls=http://a:1"
             ["--discovery-token=x", "--discovery-endpoints=a,"],
             "--discovery-endpoints must not contain empty endpoints",
         ),
+        (
+            ["--discovery-token=x", "--discovery-endpoints= "],
+            "--discovery-endpoints must not contain empty endpoints",
+        ),
+        (
+            ["--discovery-proxy=http://p:1", "--discovery-user=u"],
+            (
+                "both v2 discovery settings (discovery, discovery-proxy) and v3 discovery "
+                "settings (discovery-token, discovery-endpoints, discovery-cert, discovery-key, "
+                "discovery-cacert, discovery-user, discovery-password) are set"
+            ),
+        ),
+        (
+            ["--discovery-srv=d", "--discovery-token=x", "--discovery-endpoints=a"],
+            (
+                "multiple discovery or bootstrap flags are set. Choose one of "
+                '"initial-cluster", "discovery", "discovery-endpoints" or "discovery-srv"'
+            ),
+        ),
         (["--compact-hash-check-time=0"], "--compact-hash-check-time must be >0 (set to 0s)"),
         (
             ["--enable-distributed-tracing", "--distributed-tracing-sampling-rate=-1"],
@@ -163,7 +182,14 @@ def test_wrong_configurations(argv: list[str], text: str) -> None:
 @pytest.mark.parametrize(
     ("argv", "text"),
     [
-        (["--discovery-srv=x"], "--discovery-srv is set, but discovery is not supported yet"),
+        (
+            ["--discovery=https://discovery.etcd.io/token"],
+            (
+                "--discovery is set, but v2 discovery is gone: put the number of members under "
+                "/_etcd/registry/TOKEN/_config/size in an etcd v3 store and give each member "
+                "--discovery-token=TOKEN and --discovery-endpoints"
+            ),
+        ),
         (["--proxy=on"], "--proxy is set, but the v2 proxy is not supported"),
     ],
 )
