@@ -216,7 +216,7 @@ def test_refused_writes_are_told_as_etcdctl_tells_them() -> None:
 def test_an_endpoint_that_is_none(server: Server) -> None:
     environ = environment(server)
     environ["ETCDCTL_ENDPOINTS"] += ",127.0.0.1:port"
-    with pytest.raises(CommandError, match="'http://127.0.0.1:port' has no valid port"):
+    with pytest.raises(CommandError, match=r"'http://127.0.0.1:port' has no valid port"):
         short_load(environ)
 
 
