@@ -25,9 +25,10 @@ class CuttableNetwork(PeerNetwork):
         super().__init__(**rest)
         self._cut = cut
 
-    def send(self, messages: Sequence[Message]) -> None:
+    def send(self, messages: Sequence[Message], *, at_once: bool = False) -> None:
         """As `PeerNetwork.send`."""
-        super().send([message for message in messages if message.to not in self._cut])
+        kept = [message for message in messages if message.to not in self._cut]
+        super().send(kept, at_once=at_once)
 
     async def send_snapshot(self, message: Message, path: Path) -> None:
         """As `PeerNetwork.send_snapshot`; one that is under way is not cut."""

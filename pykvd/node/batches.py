@@ -26,8 +26,8 @@ class Batches:
         self._meter = meter
         self._audit = audit
 
-    def apply(self, index: int, data: bytes) -> None:
-        """Apply the batch of the entry at `index`."""
+    def apply(self, index: int, data: bytes) -> int:
+        """Apply the batch of the entry at `index`; the member whose clients wait for it."""
         applier, before = self._applier, self._store.revision
         applier.auth_commands.index = index
         batch, time_ns = decode_batch_head(data)
@@ -40,6 +40,7 @@ class Batches:
         self._meter.batch_applied(count, failed, perf_counter() - started, flight)
         if self._store.revision != before:
             applier.changed(time_ns, before)
+        return batch.origin
 
     def _apply_unasked(self, data: bytes) -> tuple[int, int]:
         """Apply a batch that nobody here waits for; counts commands, and Puts that failed."""

@@ -65,8 +65,8 @@ class Owner(Protocol):
     def turn_done(self) -> None:
         """Everything that Raft had ready was handed over."""
 
-    def send(self, messages: Sequence[Message]) -> None:
-        """Send messages without files."""
+    def send(self, messages: Sequence[Message], *, at_once: bool = False) -> None:
+        """Send messages without files; `at_once` rather than at the end of the turn."""
 
     def send_snapshot(self, message: Message) -> None:
         """Send the present state with this message."""
@@ -191,7 +191,7 @@ class RaftDriver:
         batch, self._unsaved = self._unsaved, []
         number = ready.number
         if self._may_wait(ready) and self._log.commit_now(batch):
-            self._confirm(number)
+            self._confirm(number, at_once=True)
             return
 
         def durable() -> None:
@@ -214,7 +214,7 @@ class RaftDriver:
         self._confirm(number)
         self.process()
 
-    def _confirm(self, durable: int) -> None:
+    def _confirm(self, durable: int, *, at_once: bool = False) -> None:
         """Tell Raft what is durable: Readys up to `durable`, and those behind without a sync.
 
         One that needs no sync still has to wait for those before it that do.
@@ -230,7 +230,7 @@ class RaftDriver:
         self.raft.persisted(confirmed[-1].number)
         promises = [message for each in confirmed for message in each.messages]
         if promises:
-            self._owner.send(promises)
+            self._owner.send(promises, at_once=at_once)
 
     def release(self, index: int, term: int, keep: int) -> None:
         """Let go of the log up to `index`, which the store has; Raft keeps `keep` entries more.

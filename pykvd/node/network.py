@@ -18,8 +18,14 @@ class Network(Protocol):
     def remove_peer(self, member_id: int) -> None:
         """Stop talking to a member."""
 
-    def send(self, messages: Sequence[Message]) -> None:
-        """Send without waiting; what cannot be delivered is lost, as Raft allows."""
+    def send(self, messages: Sequence[Message], *, at_once: bool = False) -> None:
+        """Send without waiting; what cannot be delivered is lost, as Raft allows.
+
+        At the end of the turn, unless `at_once`; a COMMIT may be held back for a moment.
+        """
+
+    def hurry(self, peer_id: int) -> None:
+        """The member waits for what was sent to it: hold nothing back."""
 
     async def send_snapshot(self, message: Message, path: Path) -> None:
         """Send a SNAPSHOT message and its file."""

@@ -447,10 +447,10 @@ class Node:
         _log.warn("this member has been removed from the cluster; its data cannot be used again")
         self._on_removed()
 
-    def send(self, messages: Sequence[RaftMessage]) -> None:
+    def send(self, messages: Sequence[RaftMessage], *, at_once: bool = False) -> None:
         """Send messages without files (Owner)."""
         if self.network:
-            self.network.send(messages)
+            self.network.send(messages, at_once=at_once)
 
     def send_snapshot(self, message: RaftMessage) -> None:
         """Send the present state (Owner)."""
@@ -542,7 +542,9 @@ class Node:
             if entry.kind is EntryKind.CONF_CHANGE:
                 self._apply_change(ConfChange.decode(entry.data))
             elif entry.data:
-                self._batches.apply(entry.index, entry.data)
+                origin = self._batches.apply(entry.index, entry.data)
+                if self.is_leader and self.network and origin != self.member_id:
+                    self.network.hurry(origin)
         self.raft.applied_to(entries[-1].index)
         self.committer.applied(entries[-1].index, entries[-1].term)
 

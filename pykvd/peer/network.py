@@ -166,11 +166,12 @@ class PeerNetwork:
 
     # Messages.
 
-    def send(self, messages: Sequence[Message]) -> None:
+    def send(self, messages: Sequence[Message], *, at_once: bool = False) -> None:
         """Send raft messages, those of one turn of the loop to one member together.
 
-        Never blocks. Messages to unknown members are dropped. Raises ValueError for SNAPSHOT
-        messages, which `send_snapshot` takes.
+        Never blocks. A COMMIT waits a little for an append, unless `hurry` is called. With
+        `at_once` nothing waits for the end of the turn. Messages to unknown members are dropped.
+        Raises ValueError for SNAPSHOT messages, which `send_snapshot` takes.
         """
         for message in messages:
             if message.kind is MessageKind.SNAPSHOT:
@@ -178,6 +179,14 @@ class PeerNetwork:
             peer = self._peers.get(message.to)
             if peer is not None:
                 peer.enqueue(message)
+                if at_once:
+                    peer.flush()
+
+    def hurry(self, peer_id: int) -> None:
+        """The member waits for what was sent to it: do not hold back a COMMIT."""
+        peer = self._peers.get(peer_id)
+        if peer is not None:
+            peer.hurry()
 
     async def send_snapshot(self, message: Message, path: Path) -> None:
         """Send a SNAPSHOT message with its file; tells `snapshot_sent` the outcome.

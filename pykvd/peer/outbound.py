@@ -12,6 +12,7 @@ from pykvd.logs import get_logger
 from pykvd.peer import wire
 from pykvd.peer.channel import Channel
 from pykvd.peer.send_queue import SendQueue
+from pykvd.raft import MessageKind
 
 if TYPE_CHECKING:
     import random
@@ -26,6 +27,8 @@ REFUSALS = frozenset({Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED, Code.INV
 """Answers to a greeting that another attempt will not change soon."""
 REMOVED = Code.PERMISSION_DENIED
 """The code that only a removed member gets."""
+PATIENCE = 0.001
+"""How long a COMMIT waits for an append that says the same, seconds."""
 
 _log = get_logger("peer")
 
@@ -87,6 +90,7 @@ class Peer:
         self._stream: Call | None = None
         self._dialling = True
         self._flush_armed = False
+        self._patience: asyncio.TimerHandle | None = None
         self._dropped = 0
         self._settled = asyncio.Event()
         self._retry = asyncio.Event()
@@ -104,17 +108,25 @@ class Peer:
     # Sending.
 
     def enqueue(self, message: Message) -> None:
-        """Send a message at the end of this turn of the loop."""
+        """Send a message at the end of this turn of the loop; a COMMIT within `PATIENCE`."""
         self._dropped += self._queue.push(message)
-        self._arm()
+        if message.kind is not MessageKind.COMMIT:
+            self.hurry()
+        elif self._patience is None and not self._flush_armed:
+            self._patience = self._loop.call_later(PATIENCE, self.flush)
 
-    def _arm(self) -> None:
+    def hurry(self) -> None:
+        """Send what is queued at the end of this turn of the loop."""
         if not self._flush_armed:
             self._flush_armed = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what is queued now."""
         self._flush_armed = False
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         channel, stream = self._channel, self._stream
         if channel is None or stream is None:
             # While the first bytes are under way there is hope; while waiting to dial there is not.
@@ -253,7 +265,7 @@ class Peer:
         self.totals.connections += 1
         self.totals.rejected = self.totals.error = ""
         _log.info("established connection to peer", remote_peer_id=f"{self.member_id:x}", url=url)
-        self._flush()
+        self.flush()
 
     def _failed(self, text: str, *, refused: bool) -> None:
         """Note why; the same reason is logged once, not at every attempt."""
@@ -284,7 +296,7 @@ class Peer:
             return
         if stream.code is None:
             if self._queue:
-                self._arm()
+                self.hurry()
             return
         self._failed(stream.text, refused=stream.code in REFUSALS)
         self._stream = None

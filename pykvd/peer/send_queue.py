@@ -17,6 +17,7 @@ ENTRY_BYTES: Final = 21
 
 REPEATED: Final = frozenset({MessageKind.APPEND, MessageKind.COMMIT, MessageKind.HEARTBEAT})
 """What a leader sends again by itself; only these are lost while others remain to be dropped."""
+_COMMITTING: Final = frozenset({MessageKind.APPEND, MessageKind.COMMIT})
 
 
 def message_bytes(message: Message) -> int:
@@ -25,6 +26,16 @@ def message_bytes(message: Message) -> int:
     for entry in message.entries:
         size += ENTRY_BYTES + len(entry.data)
     return size
+
+
+def _supersedes(message: Message, last: Message) -> bool:
+    """Whether all that the message before it has to say is said by this one too."""
+    return (
+        last.kind is MessageKind.COMMIT
+        and message.kind in _COMMITTING
+        and message.term == last.term
+        and message.commit >= last.commit
+    )
 
 
 class SendQueue:
@@ -44,6 +55,8 @@ class SendQueue:
 
     def push(self, message: Message) -> int:
         """Add a message; returns how many others were dropped for it."""
+        if self._queue and _supersedes(message, self._queue[-1][0]):
+            self.size -= self._queue.pop()[1]
         size = message_bytes(message)
         dropped = 0
         while self._queue and (

@@ -58,7 +58,10 @@ class SimulatedPeers:
         """Stop talking to a member."""
         self._peers.discard(member_id)
 
-    def send(self, messages: Sequence[Message]) -> None:
+    def hurry(self, peer_id: int) -> None:
+        """Nothing is held back."""
+
+    def send(self, messages: Sequence[Message], *, at_once: bool = False) -> None:
         """Each message travels alone, so that they overtake each other."""
         for message in messages:
             if message.to in self._peers and message.to in self._world.members:

@@ -23,10 +23,10 @@ SECRET = b"the value that the disk will change"
 def flip_a_bit(member: Member) -> None:
     """Change one stored value of a member that does not run."""
     (path,) = (member.data / "member" / "db").glob("*/data.mdb")
-    content = bytearray(path.read_bytes())
-    assert content.count(SECRET) == 1
-    content[content.index(SECRET)] ^= 1
-    path.write_bytes(content)
+    content = path.read_bytes()
+    assert SECRET in content
+    # Also in pages that are not used any more.
+    path.write_bytes(content.replace(SECRET, bytes([SECRET[0] ^ 1]) + SECRET[1:]))
 
 
 def alarms(member: Member) -> list[tuple[int, int]]:
@@ -47,6 +47,7 @@ def write(cluster: Cluster, count: int = 30) -> None:
     for number in range(count):
         put(cluster["n1"], b"k%d" % number, b"v")
     put(cluster["n2"], b"secret", SECRET)
+    cluster.wait_equal()
 
 
 def stopped(member: Member) -> Member:

@@ -53,6 +53,28 @@ async def test_messages_of_one_turn_are_one_batch(stations: list[Station]) -> No
     assert one.network.statistics().peers[2].batches_sent == 1
 
 
+async def test_a_commit_index_travels_with_the_next_append(stations: list[Station]) -> None:
+    """Alone it is sent soon nevertheless, sooner if somebody waits, at once if told so."""
+    one, two, _ = stations
+    await connected(*stations)
+    commit = replace(append(2, 1, 1), kind=MessageKind.COMMIT, entries=())
+    one.network.send([commit])
+    await asyncio.sleep(0)
+    one.network.send([append(2, 1, 1)])
+    await until(lambda: bool(two.handler.batches), "the append")
+    one.network.send([commit])
+    await until(lambda: len(two.handler.batches) == 2, "the commit index")
+    one.network.send([commit])
+    one.network.hurry(2)
+    one.network.hurry(99)
+    await asyncio.sleep(0)
+    assert one.network.statistics().peers[2].batches_sent == 3
+    one.network.send([commit], at_once=True)
+    assert one.network.statistics().peers[2].batches_sent == 4
+    await until(lambda: len(two.handler.batches) == 4, "all")
+    assert two.handler.batches == [[append(2, 1, 1)], [commit], [commit], [commit]]
+
+
 async def test_first_messages_wait_for_the_dial_under_way(build: Builder) -> None:
     one, two = await build(1), await build(2)
     introduce(one, two)

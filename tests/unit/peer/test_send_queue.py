@@ -1,5 +1,7 @@
 """The queue of one peer: order, bounds, and what is lost first."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,13 +57,17 @@ def test_take_cuts_at_the_batch_size() -> None:
 )
 def test_bounds_and_order_hold(steps: list[tuple[MessageKind, int] | int]) -> None:
     queue = SendQueue(max_bytes=800, max_messages=5)
-    pushed, taken, dropped, pending = 0, [], 0, []
+    pushed, taken, dropped, superseded, pending = 0, [], 0, 0, []
+    last = None
     for step in steps:
         if isinstance(step, int):
             taken += queue.take(step)
         else:
             pushed += 1
+            commits = step[0] in {MessageKind.APPEND, MessageKind.COMMIT}
+            superseded += bool(queue) and last is MessageKind.COMMIT and commits
             dropped += queue.push(make(step[0], pushed, step[1]))
+            last = step[0]
         assert len(queue) <= 5
         assert queue.size <= 800 or len(queue) == 1
     while queue:
@@ -69,9 +75,28 @@ def test_bounds_and_order_hold(steps: list[tuple[MessageKind, int] | int]) -> No
     assert queue.size == 0
     order = [message.index for message in taken + pending]
     assert order == sorted(set(order))
-    assert len(order) + dropped == pushed
+    assert len(order) + dropped + superseded == pushed
     if not any(not isinstance(step, int) and step[0] in REPEATED for step in steps) and not dropped:
         assert order == list(range(1, pushed + 1))
+
+
+def test_a_commit_index_is_said_once() -> None:
+    """Only by what follows at once, in the same term, and says no less."""
+    commit = make(MessageKind.COMMIT, 1, 0)
+    later = {
+        make(MessageKind.APPEND, 2, 10): True,
+        make(MessageKind.COMMIT, 2, 0): True,
+        make(MessageKind.HEARTBEAT, 2, 0): False,
+        replace(make(MessageKind.APPEND, 2, 0), term=9): False,
+    }
+    for message, enough in later.items():
+        queue = SendQueue(max_bytes=1000, max_messages=10)
+        queue.push(replace(commit, commit=7))
+        assert queue.push(replace(message, commit=7)) == 0
+        assert len(queue) == (1 if enough else 2)
+        queue.push(replace(message, commit=6))
+        assert queue.take(1000)[-1].commit == 6
+        assert queue.size == 0
 
 
 def test_sizes_are_near_the_truth() -> None:
