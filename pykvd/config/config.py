@@ -107,7 +107,9 @@ class Config(
     @property
     def discovers(self) -> bool:
         """Whether the other members are looked for, instead of listed in `initial_cluster`."""
-        return bool(self.discovery_endpoints or self.discovery_srv or self.discovery_srv_name)
+        # The name of a service alone leads nowhere; but it asks for more than a lone member.
+        named = self.discovery_srv_name and not self.initial_cluster_is_chosen
+        return bool(self.discovery_endpoints or self.discovery_srv or named)
 
     @property
     def initial_members(self) -> dict[str, tuple[URL, ...]]:

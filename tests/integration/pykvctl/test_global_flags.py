@@ -1,23 +1,15 @@
 """Global flags and their variables: endpoints, discovery, time limits, keepalive, users."""
 
 import socket
-import socketserver
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import dns.flags
-import dns.message
-import dns.rcode
-import dns.rdataclass
-import dns.rdatatype
-import dns.resolver
-import dns.rrset
 import pytest
 
 from tests.harness import PYKVD, Server, free_port, kind_from_environment, running
 from tests.harness.certificates import Authority
+from tests.harness.name_server import Records, asked_here
 from tests.integration.pykvctl.conftest import environment
 from tests.integration.pykvctl.runner import run_cli
 
@@ -107,50 +99,12 @@ def test_keepalive_flags_are_accepted(one: Server) -> None:
 
 # Discovery
 
-Records = dict[str, list[tuple[int, int, int, str]]]
-
-
-class NameServer(socketserver.UDPServer):
-    """Answers SRV questions: records are priority, weight, port, target."""
-
-    def __init__(self, records: Records) -> None:
-        super().__init__(("127.0.0.1", 0), _Question)
-        self.records = records
-
-
-class _Question(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
-        data, sock = self.request
-        assert isinstance(self.server, NameServer)
-        query = dns.message.from_wire(data)
-        answer = dns.message.make_response(query)
-        answer.flags |= dns.flags.RA
-        name = query.question[0].name
-        records = self.server.records.get(name.to_text())
-        if records is None:
-            answer.set_rcode(dns.rcode.NXDOMAIN)
-        else:
-            texts = [" ".join(map(str, record)) for record in records]
-            answer.answer.append(dns.rrset.from_text(name, 60, "IN", "SRV", *texts))
-        sock.sendto(answer.to_wire(), self.client_address)
-
 
 @pytest.fixture
 def names() -> Iterator[Records]:
     """The records of a name server that this process asks."""
-    records: Records = {}
-    with NameServer(records) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        before = dns.resolver.default_resolver
-        resolver = dns.resolver.Resolver(configure=False)
-        resolver.nameservers = ["127.0.0.1"]
-        resolver.port = server.server_address[1]
-        dns.resolver.default_resolver = resolver
+    with asked_here() as records:
         yield records
-        dns.resolver.default_resolver = before
-        server.shutdown()
-        thread.join()
 
 
 def test_endpoints_from_dns(one: Server, names: Records) -> None:
