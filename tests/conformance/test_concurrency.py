@@ -15,7 +15,7 @@ from tests.harness.methods import Method, Reply, Request
 LOCK = v3lock_pb2.LockRequest
 CAMPAIGN = v3election_pb2.CampaignRequest
 LEADER = v3election_pb2.LeaderRequest
-WAIT_S = 20.0
+WAIT_S = 60.0
 TTL = 600
 
 

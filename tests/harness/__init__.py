@@ -4,6 +4,7 @@ Nothing here knows which implementation answers: a `Server` is started from a `K
 else needs only its endpoint.
 """
 
+from tests.harness.ports import free_port
 from tests.harness.rpc import Client, Failure
 from tests.harness.server import (
     ETCD,
@@ -11,7 +12,6 @@ from tests.harness.server import (
     Kind,
     Server,
     ServerError,
-    free_port,
     kind_from_environment,
     running,
 )

@@ -11,7 +11,7 @@ from hyperframe.frame import Frame, GoAwayFrame, PingFrame
 
 FRAME_HEADER = 9
 GOAWAY_NO_ERROR = 0
-TIMEOUT = 15.0
+TIMEOUT = 60.0
 
 
 class RawConnection:

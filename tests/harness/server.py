@@ -1,4 +1,4 @@
-"""Server processes of either kind on ephemeral loopback ports.
+"""Server processes of either kind on loopback ports of their own.
 
 Both kinds take etcd's flags and write JSON log lines to stderr, so that one class starts, watches
 and ends them. Data lives in memory-backed storage where there is some: these tests are about
@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,13 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.harness.ports import free_port
 from tests.harness.wait import wait_until
 
 SHARED_MEMORY = Path("/dev/shm")
-START_TIMEOUT = 20.0
-STOP_TIMEOUT = 15.0
-START_ATTEMPTS = 3
-ADDRESS_IN_USE = "address already in use"
+START_TIMEOUT = 60.0
+STOP_TIMEOUT = 30.0
 
 
 class ServerError(RuntimeError):
@@ -57,14 +55,6 @@ def kind_from_environment(variable: str, default: Kind) -> Kind:
     return KINDS[os.environ.get(variable, default.name)]
 
 
-def free_port() -> int:
-    """A loopback TCP port nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Server:
     """One single-node process. Made by `running`; `stop` and `kill` may be followed by `start`."""
 
@@ -74,8 +64,8 @@ class Server:
         self.flags = tuple(flags)
         self.data = home / "data"
         self.log_path = home / "stderr.log"
-        self.client_port = 0
-        self.peer_port = 0
+        self.client_port = free_port()
+        self.peer_port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 
@@ -96,24 +86,27 @@ class Server:
         return self.process.pid
 
     def start(self) -> None:
-        """Start and wait until ready, on new ports if others took the first ones meanwhile."""
-        for attempt in range(1, START_ATTEMPTS + 1):
-            if self.client_port == 0:
-                self.client_port, self.peer_port = free_port(), free_port()
-            self._spawn()
-            try:
-                wait_until(self._settled, f"{self.kind.name} to be ready", START_TIMEOUT)
-            except AssertionError as error:
-                self.kill()
-                raise ServerError(f"{error}\n{self.log_text()}") from error
-            if self._ready():
-                return
-            log = self.log_text()
+        """Start on the data there is and wait until it serves clients."""
+        self.spawn()
+        self.wait_ready()
+
+    def spawn(self) -> None:
+        """Start without waiting for anything."""
+        self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
+        command = [*self.kind.command, *self._addresses(), *self.kind.flags, *self.flags]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def wait_ready(self) -> None:
+        """Wait until it serves clients; ServerError with its log if it ends instead."""
+        try:
+            wait_until(self._settled, f"{self.kind.name} to be ready", START_TIMEOUT)
+        except AssertionError as error:
             self.kill()
-            if ADDRESS_IN_USE not in log or attempt == START_ATTEMPTS:
-                raise ServerError(f"{self.kind.name} ended before it was ready\n{log}")
-            shutil.rmtree(self.data, ignore_errors=True)
-            self.client_port = 0
+            raise ServerError(f"{error}\n{self.log_text()}") from error
+        if not self._ready():
+            self.kill()
+            raise ServerError(f"{self.kind.name} ended before it was ready\n{self.log_text()}")
 
     def terminate(self) -> None:
         """Send SIGTERM and return at once."""
@@ -144,10 +137,10 @@ class Server:
                 lines.append(json.loads(line))
         return [line for line in lines if isinstance(line, dict)]
 
-    def _spawn(self) -> None:
-        self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
+    def _addresses(self) -> list[str]:
+        """The flags that say where its data are, and where it listens."""
         peer = f"http://127.0.0.1:{self.peer_port}"
-        flags = [
+        return [
             f"--data-dir={self.data}",
             f"--listen-client-urls={self.url}",
             f"--advertise-client-urls={self.url}",
@@ -155,9 +148,6 @@ class Server:
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=default={peer}",
         ]
-        command = [*self.kind.command, *flags, *self.kind.flags, *self.flags]
-        with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def _ready(self) -> bool:
         return self.kind.ready in self.log_text()

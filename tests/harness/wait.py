@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 def wait_until(
-    condition: Callable[[], bool], what: str, timeout: float = 10.0, pause: float = 0.005
+    condition: Callable[[], bool], what: str, timeout: float = 60.0, pause: float = 0.005
 ) -> None:
     """Return when `condition()` is true; `AssertionError` naming `what` after `timeout` seconds."""
     deadline = time.monotonic() + timeout

@@ -12,7 +12,7 @@ import grpc
 from pykvd.pb import kv_pb2, rpc_pb2
 from tests.harness.rpc import Client, Failure, Metadata
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 #: The watch id of refusals and of answers to progress requests.
 NO_WATCH = -1
 

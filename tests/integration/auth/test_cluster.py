@@ -85,7 +85,7 @@ def hashes(cluster: Cluster) -> set[tuple[int, int]]:
 
 
 def wait_equal(cluster: Cluster) -> None:
-    wait_until(lambda: len(hashes(cluster)) == 1, "equal hashes", 20)
+    wait_until(lambda: len(hashes(cluster)) == 1, "equal hashes")
 
 
 def test_a_login_on_one_member_is_good_on_all(three: Cluster) -> None:
@@ -236,7 +236,7 @@ def test_a_new_member_learns_users_and_roles_by_snapshot(three: Cluster) -> None
             assert not isinstance(answer, Failure) or answer == UNHEALTHY
             return not isinstance(answer, Failure)
 
-        wait_until(added, "the others to be connected for long enough", 20)
+        wait_until(added, "the others to be connected for long enough")
     newcomer.start()
     with Client(newcomer.endpoint) as client:
         assert attempt_put(newcomer, as_ann(client)) is None
@@ -259,4 +259,4 @@ def test_leases_end_although_auth_is_on(three: Cluster) -> None:
         def gone() -> bool:
             return not client.call(methods.RANGE, request, root).kvs
 
-        wait_until(gone, "the lease to end", 15)
+        wait_until(gone, "the lease to end")

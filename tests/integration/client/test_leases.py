@@ -52,7 +52,7 @@ def test_a_lease_is_renewed_while_it_is_kept(client: Client, name: str) -> None:
         client.put(name, "", lease=kept)
         client.put(name + "other", "", lease=other)
         client.put(name + "forgotten", "", lease=forgotten)
-        wait_until(lambda: client.get(name + "forgotten") is None, "an expiry", 20)
+        wait_until(lambda: client.get(name + "forgotten") is None, "an expiry")
         assert client.get(name)
         assert client.get(name + "other")
         assert kept.alive
@@ -61,7 +61,7 @@ def test_a_lease_is_renewed_while_it_is_kept(client: Client, name: str) -> None:
 def test_a_lost_lease_says_so(make: Making, client: Client, server: Server) -> None:
     with client.lease(2) as lease:
         make(server.endpoint).existing_lease(lease.id).revoke()
-        wait_until(lambda: not lease.alive, "the loss to be noticed", 10)
+        wait_until(lambda: not lease.alive, "the loss to be noticed")
 
 
 def test_a_lease_is_lost_with_the_server(make: Making, own_server: Server) -> None:
@@ -69,7 +69,7 @@ def test_a_lease_is_lost_with_the_server(make: Making, own_server: Server) -> No
     lease = client.lease(2)
     lease.keep_alive()
     own_server.kill()
-    wait_until(lambda: not lease.alive, "the loss to be noticed", 20)
+    wait_until(lambda: not lease.alive, "the loss to be noticed")
 
 
 def test_a_lease_survives_a_restart(make: Making, own_server: Server, name: str) -> None:

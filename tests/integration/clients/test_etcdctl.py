@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.etcd,
     pytest.mark.skipif(ETCDCTL is None, reason="etcdctl not installed (Debian: etcd-client)"),
 ]
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 ENVIRONMENT = {**os.environ, "ETCDCTL_API": "3"}
 
 

@@ -1,17 +1,13 @@
 """Clusters of real processes on loopback: started, killed, paused, wiped and watched by pid.
 
-Every member has its own directory with its data and its log. Ports lie below the kernel's ephemeral
-range: while a member is down nobody's outgoing connection may sit on its port, and a peer that
-dials it in vain must not meet itself.
+Every member has its own directory with its data and its log.
 """
 
 from __future__ import annotations
 
 import contextlib
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pykvd.pb import rpc_pb2
-from tests.harness import PYKVD, Client, Failure, Server, ServerError, wait_until
+from tests.harness import PYKVD, Client, Failure, Server, wait_until
 from tests.harness.methods import HASH_KV, MEMBER_LIST, STATUS
 from tests.harness.server import SHARED_MEMORY
 
@@ -28,8 +24,6 @@ if TYPE_CHECKING:
 
     from tests.harness.methods import Method, Reply, Request
 
-PORTS = range(10_000, 30_000)
-START_TIMEOUT = 30.0
 QUERY_TIMEOUT = 2.0
 #: A hash reads the whole store.
 HASH_TIMEOUT = 30.0
@@ -39,15 +33,6 @@ NAMES = ("n1", "n2", "n3")
 QUICK = ("--heartbeat-interval=50", "--election-timeout=500")
 
 
-def fixed_port() -> int:
-    """A loopback port that nobody listens on and no outgoing connection is given."""
-    while True:
-        port = random.choice(PORTS)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
 class Member(Server):
     """One process of a cluster; its ports and directory stay the same through all its lives."""
 
@@ -55,8 +40,6 @@ class Member(Server):
         super().__init__(PYKVD, home, flags)
         home.mkdir()
         self.name = name
-        self.client_port = fixed_port()
-        self.peer_port = fixed_port()
         self.initial_cluster = ""
         self.state = "new"
         self.paused = False
@@ -71,39 +54,7 @@ class Member(Server):
         """Whether its process is there, paused or not."""
         return self.process is not None and self.process.poll() is None
 
-    def spawn(self) -> None:
-        """Start without waiting for anything."""
-        self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
-        command = [
-            *self.kind.command,
-            f"--name={self.name}",
-            f"--data-dir={self.data}",
-            f"--listen-client-urls={self.url}",
-            f"--advertise-client-urls={self.url}",
-            f"--listen-peer-urls={self.peer_url}",
-            f"--initial-advertise-peer-urls={self.peer_url}",
-            f"--initial-cluster={self.initial_cluster}",
-            f"--initial-cluster-state={self.state}",
-            *self.flags,
-        ]
-        with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-
-    def wait_ready(self) -> None:
-        """Wait until it serves clients; ServerError with its log when it ends instead."""
-        try:
-            wait_until(self._settled, f"{self.name} to be ready", START_TIMEOUT)
-        except AssertionError as error:
-            raise ServerError(f"{error}\n{self.log_text()}") from error
-        if not self._ready():
-            raise ServerError(f"{self.name} ended before it was ready\n{self.log_text()}")
-
-    def start(self) -> None:
-        """Start on the data there is and wait until it serves clients."""
-        self.spawn()
-        self.wait_ready()
-
-    def wait_exit(self, timeout: float = 20.0) -> int:
+    def wait_exit(self, timeout: float = 60.0) -> int:
         """Wait until the process ends by itself; its status."""
         assert self.process is not None
         try:
@@ -151,7 +102,7 @@ class Member(Server):
         self,
         method: Method[Request, Reply],
         request: Request | None = None,
-        timeout: float = 20.0,
+        timeout: float = 60.0,
     ) -> Reply:
         """Like `ask`, but raises `grpc.RpcError`."""
         with Client(self.endpoint) as client:
@@ -175,6 +126,18 @@ class Member(Server):
         return "\n".join(
             " ".join(str(line[field]) for field in fields if field in line) for line in self.log()
         )
+
+    def _addresses(self) -> list[str]:
+        return [
+            f"--name={self.name}",
+            f"--data-dir={self.data}",
+            f"--listen-client-urls={self.url}",
+            f"--advertise-client-urls={self.url}",
+            f"--listen-peer-urls={self.peer_url}",
+            f"--initial-advertise-peer-urls={self.peer_url}",
+            f"--initial-cluster={self.initial_cluster}",
+            f"--initial-cluster-state={self.state}",
+        ]
 
 
 class Cluster:
@@ -243,7 +206,7 @@ class Cluster:
                 return member
         return None
 
-    def leader(self, among: Iterable[Member] | None = None, timeout: float = 15.0) -> Member:
+    def leader(self, among: Iterable[Member] | None = None, timeout: float = 60.0) -> Member:
         """Wait until `find_leader` finds one."""
         asked = self.running if among is None else list(among)
         deadline = time.monotonic() + timeout
@@ -257,7 +220,7 @@ class Cluster:
         leader = self.leader()
         return [member for member in self.running if member is not leader]
 
-    def wait_equal(self, among: Iterable[Member] | None = None, timeout: float = 20.0) -> int:
+    def wait_equal(self, among: Iterable[Member] | None = None, timeout: float = 60.0) -> int:
         """Wait until the members have the same revision and the same HashKV; the revision."""
         asked = self.running if among is None else list(among)
         found: set[tuple[int, int, int]] = set()

@@ -116,7 +116,7 @@ class Load:
 
     # What tests wait for.
 
-    def wait_progress(self, acknowledgements: int, timeout: float = 20.0) -> None:
+    def wait_progress(self, acknowledgements: int, timeout: float = 60.0) -> None:
         """Wait until that many more writes are acknowledged."""
         target = self.acknowledged + acknowledgements
         deadline = time.monotonic() + timeout

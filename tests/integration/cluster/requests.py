@@ -54,25 +54,25 @@ def remaining(member: Member, lease: int) -> int:
 def add(through: Member, urls: list[str], *, learner: bool = False) -> rpc_pb2.Member | Failure:
     """Add a member with these peer URLs."""
     request = rpc_pb2.MemberAddRequest(peerURLs=urls, isLearner=learner)
-    reply = through.ask(MEMBER_ADD, request, timeout=20.0)
+    reply = through.ask(MEMBER_ADD, request, timeout=60.0)
     return reply if isinstance(reply, Failure) else reply.member
 
 
 def remove(through: Member, member_id: int) -> Failure | None:
     """Remove a member; the refusal, if it was refused."""
-    reply = through.ask(MEMBER_REMOVE, rpc_pb2.MemberRemoveRequest(ID=member_id), timeout=20.0)
+    reply = through.ask(MEMBER_REMOVE, rpc_pb2.MemberRemoveRequest(ID=member_id), timeout=60.0)
     return reply if isinstance(reply, Failure) else None
 
 
 def promote(through: Member, member_id: int) -> Failure | None:
     """Make a learner a voter; the refusal, if it was refused."""
-    reply = through.ask(MEMBER_PROMOTE, rpc_pb2.MemberPromoteRequest(ID=member_id), timeout=20.0)
+    reply = through.ask(MEMBER_PROMOTE, rpc_pb2.MemberPromoteRequest(ID=member_id), timeout=60.0)
     return reply if isinstance(reply, Failure) else None
 
 
 def move_leader(through: Member, target: int) -> Failure | None:
     """Hand leadership over; the refusal, if it was refused."""
-    reply = through.ask(MOVE_LEADER, rpc_pb2.MoveLeaderRequest(targetID=target), timeout=20.0)
+    reply = through.ask(MOVE_LEADER, rpc_pb2.MoveLeaderRequest(targetID=target), timeout=60.0)
     return reply if isinstance(reply, Failure) else None
 
 

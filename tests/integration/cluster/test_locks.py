@@ -11,7 +11,7 @@ from tests.harness import Client, Failure, methods, wait_until
 if TYPE_CHECKING:
     from tests.integration.cluster.cluster import Cluster, Member
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 LOCK = v3lock_pb2.LockRequest
 
 

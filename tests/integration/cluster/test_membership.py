@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pykvd.pb import rpc_pb2
-from tests.harness import Client, Failure, WatchStream, wait_until
+from tests.harness import Client, Failure, WatchStream, free_port, wait_until
 from tests.harness.methods import (
     HASH_KV,
     HEALTH,
@@ -19,7 +19,7 @@ from tests.harness.methods import (
     TIME_TO_LIVE,
     TXN,
 )
-from tests.integration.cluster.cluster import NAMES, QUICK, Cluster, clustered, fixed_port
+from tests.integration.cluster.cluster import NAMES, QUICK, Cluster, clustered
 from tests.integration.cluster.load import Load
 from tests.integration.cluster.requests import (
     add,
@@ -48,7 +48,7 @@ def snapshots_installed(member: Member) -> int:
 
 def free_url() -> str:
     """A peer URL that nobody uses."""
-    return f"http://127.0.0.1:{fixed_port()}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def test_a_member_that_was_down_catches_up_by_snapshot() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pykvd.pb import rpc_pb2
-from tests.harness import Client, Failure, WatchStream, wait_until
+from tests.harness import Client, Failure, WatchStream, free_port, wait_until
 from tests.harness.methods import (
     ALARM,
     HASH_KV,
@@ -22,7 +22,7 @@ from tests.harness.methods import (
     STATUS,
     TIME_TO_LIVE,
 )
-from tests.integration.cluster.cluster import Cluster, clustered, fixed_port
+from tests.integration.cluster.cluster import Cluster, clustered
 from tests.integration.cluster.requests import (
     REQUIRE_LEADER,
     UNHEALTHY,
@@ -121,7 +121,7 @@ def check_refusals(lonely: Member) -> None:
         ),
         (
             lambda: lonely.ask(
-                MEMBER_ADD, rpc_pb2.MemberAddRequest(peerURLs=[f"http://127.0.0.1:{fixed_port()}"])
+                MEMBER_ADD, rpc_pb2.MemberAddRequest(peerURLs=[f"http://127.0.0.1:{free_port()}"])
             ),
             UNHEALTHY,
         ),

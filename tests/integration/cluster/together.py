@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pykvd.config import Config
 from pykvd.config.urls import parse_urls
 from pykvd.embed import Server
-from tests.integration.cluster.cluster import fixed_port
+from tests.harness import free_port
 from tests.integration.store.serving import ANY_PORT, Client, connected, eventually
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Together:
     """Three members that may be stopped and started again; `clients` by name."""
 
     def __init__(self, home: Path, options: dict[str, Any]) -> None:
-        urls = {name: f"http://127.0.0.1:{fixed_port()}" for name in NAMES}
+        urls = {name: f"http://127.0.0.1:{free_port()}" for name in NAMES}
         self.configs = {
             name: Config(
                 name=name,

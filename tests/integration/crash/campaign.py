@@ -21,9 +21,7 @@ from tests.harness import (
     Failure,
     Kind,
     Server,
-    ServerError,
     WatchStream,
-    free_port,
     wait_until,
 )
 from tests.harness.methods import LEASES, RANGE, TIME_TO_LIVE
@@ -48,32 +46,15 @@ def on_slow_disk(kind: Kind) -> Kind:
 class CrashServer(Server):
     """A server that can be started again on its data, and killed while it starts."""
 
-    def spawn(self) -> None:
-        """Start without waiting for anything."""
-        self._spawn()
-
     def wait(self) -> None:
         """Wait for its end after a signal."""
         assert self.process is not None
         self.process.wait(START_TIMEOUT_S)
         self.process = None
 
-    def restart(self) -> None:
-        """Start on the data there is; on other ports when the old ones were taken meanwhile."""
-        while True:
-            self._spawn()
-            wait_until(self._settled, f"{self.kind.name} to be ready again", START_TIMEOUT_S)
-            if self._ready():
-                return
-            log = self.log_text()
-            self.kill()
-            if "address already in use" not in log:
-                raise ServerError(f"{self.kind.name} did not start again\n{log}")
-            self.client_port, self.peer_port = free_port(), free_port()
-
     def kill_while_starting(self, delay_s: float) -> None:
         """Start, and kill after the delay or when ready, whichever comes first."""
-        self._spawn()
+        self.spawn()
         deadline = time.monotonic() + delay_s
         wait_until(
             lambda: time.monotonic() > deadline or self._settled(),
@@ -109,7 +90,7 @@ class Campaign:
         journal = self._write_and_kill()
         if self._rng.random() < 0.25:
             self.server.kill_while_starting(self._rng.uniform(0, 0.6))
-        self.server.restart()
+        self.server.start()
         try:
             self._check(journal)
         except AssertionError as error:

@@ -7,7 +7,7 @@ from pykvd.pb import rpc_pb2 as rpc
 PUT = "/etcdserverpb.KV/Put"
 RANGE = "/etcdserverpb.KV/Range"
 WATCH = "/etcdserverpb.Watch/Watch"
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 def soon() -> float:

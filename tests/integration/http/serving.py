@@ -16,7 +16,7 @@ from pykvd.http import Application, Exchange, Handler, Head, HttpLimits, HttpSer
 from pykvd.transport import Limits
 from pykvd.transport import Server as Listener
 
-TIMEOUT = 15.0
+TIMEOUT = 60.0
 
 
 @dataclass

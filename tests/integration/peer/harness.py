@@ -158,7 +158,7 @@ async def connected(*stations: Station) -> None:
     await until(complete, "all connections")
 
 
-async def until(condition: Callable[[], bool], what: str, patience: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], what: str, patience: float = 60.0) -> None:
     """Return when `condition()` is true."""
     deadline = asyncio.get_running_loop().time() + patience
     while not condition():

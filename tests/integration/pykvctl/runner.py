@@ -22,7 +22,7 @@ from pykvctl.dispatch import run
 from pykvctl.streams import Streams
 from tests.integration.pykvctl.transcript import Outcome, outcome_of
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 # How long a watch that should print nothing is given to print something.
 SILENCE_S = 0.5
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pytest
@@ -68,10 +69,12 @@ NOT_OLD_ETCD = {
 # Transcripts of which it would answer too much otherwise.
 NOT_FOR_OLD_ETCD = {"16-auth-enabled.txt": "asks less of callers, and cannot tell auth's status"}
 
-# Waits that are long only because the transcripts were made by hand.
-SHORTER = [
-    (r"--command-timeout=(1s|500ms)", "--command-timeout=200ms"),
-    (r"--endpoints=127.0.0.1:1 get foo", "--command-timeout=200ms --endpoints=127.0.0.1:1 get foo"),
+# Waits that are long only because the transcripts were made by hand. In the shorter one a busy
+# machine may not learn why a server cannot be reached.
+LIMITS = ("200ms", "10s")
+LIMITED = [
+    (r"--command-timeout=(1s|500ms)", "--command-timeout={}"),
+    (r"--endpoints=127.0.0.1:1 get foo", "--command-timeout={} --endpoints=127.0.0.1:1 get foo"),
 ]
 
 
@@ -97,8 +100,15 @@ class Replay:
         self.leases: dict[int, int] = {}
 
     def check(self, step: Step) -> None:
-        """Run a step and compare."""
-        command = self._adapt(step.command)
+        """Run a step and compare; one that waits in vain is given more time if it has to be."""
+        hasty, patient = (self._adapt(step.command, limit) for limit in LIMITS)
+        if hasty != patient:
+            with suppress(AssertionError):
+                self._check(step, hasty)
+                return
+        self._check(step, patient)
+
+    def _check(self, step: Step, command: str) -> None:
         actual = self._run(command, step)
         self._learn_leases(step.outcome, actual)
         expected = recorded(self._translate(step.outcome), step.command)
@@ -112,13 +122,13 @@ class Replay:
         else:
             assert got == expected, f"step {step.number}: {command}"
 
-    def _adapt(self, command: str) -> str:
-        """The command with this run's ports and lease IDs and with shorter waits."""
+    def _adapt(self, command: str, limit: str) -> str:
+        """The command with this run's ports and lease IDs and with this time limit."""
         if command.startswith("rev="):
             # The whole of the loop over the status: compaction at the current revision.
             return f"etcdctl compact {current_revision(self.server)}"
-        for pattern, text in SHORTER:
-            command = re.sub(pattern, text, command)
+        for pattern, text in LIMITED:
+            command = re.sub(pattern, text.format(limit), command)
         for old, new in self.leases.items():
             command = command.replace(f"{old:016x}", f"{new:016x}")
         return command.replace("32379", str(self.server.client_port))

@@ -24,7 +24,7 @@ from tests.integration.pykvctl.runner import run_cli
 from tests.integration.pykvctl.test_golden import start_at_revision
 from tests.integration.pykvctl.transcript import Outcome, Step, outcome_of, read_transcript
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 PROGRAM = [sys.executable, "-m", "pykvctl"]
 
 # Steps that pykvctl does not have, and why.

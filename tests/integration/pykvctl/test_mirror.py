@@ -16,7 +16,7 @@ from tests.integration.pykvctl.transcript import Outcome, Step, outcome_of, read
 
 NAME = "19-make-mirror.txt"
 PROGRAM = [sys.executable, "-m", "pykvctl"]
-WAIT_S = 30.0
+WAIT_S = 60.0
 # Steps that are not replayed, and why.
 NOT_HERE = {
     "INT 31 etcdctl": "the count of every half minute: below",

@@ -81,7 +81,7 @@ def test_interactive_watches_run_side_by_side(server: Server) -> None:
     stdin.flush()
     assert [stdout.readline() for _ in range(3)] == [b"PUT\n", b"quick\n", b"2\n"]
     stdin.close()
-    wait_until(lambda: process.poll() is not None, "the end of input to end it", 10)
+    wait_until(lambda: process.poll() is not None, "the end of input to end it")
     assert process.returncode == 3
     with stdout, cast(BinaryIO, process.stderr) as stderr:
         assert stderr.readline() == b"Error: error reading watch request line: EOF\n"

@@ -27,7 +27,7 @@ NAME = "15-auth-prompts.txt"
 PROGRAM = [sys.executable, "-m", "pykvctl"]
 # Users that the transcript before this one has made.
 USERS = ("alice", "bob", "carol", "eve", "frank", "gina", "hank")
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def typed_lines() -> dict[int, list[str]]:

@@ -14,7 +14,7 @@ from tests.harness import PYKVD, Server, kind_from_environment, running, wait_un
 from tests.integration.pykvctl.conftest import environment
 from tests.integration.pykvctl.runner import run_cli
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 class Live:

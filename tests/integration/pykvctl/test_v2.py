@@ -125,7 +125,7 @@ def test_what_has_no_meaning_names_what_to_type(name: str) -> None:
 
 
 def test_no_member_can_be_asked() -> None:
-    words = ["-C", "127.0.0.1:1", "--command-timeout=200ms", "cluster-health"]
+    words = ["-C", "127.0.0.1:1", "--command-timeout=2s", "cluster-health"]
     out, err, status = run_cli(words, {})
     assert out == b"cluster may be unhealthy: failed to list members\n"
     text = "etcd cluster is unavailable or misconfigured; error #0: dial tcp 127.0.0.1:1: "

@@ -17,7 +17,7 @@ from pykvd.pb import rpc_pb2 as rpc
 from tests.harness import methods
 from tests.harness.methods import Method, Reply, Request
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 ANY_PORT = parse_urls("http://127.0.0.1:0")
 OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1))
 

@@ -13,7 +13,7 @@ from tests.integration.store.descriptors import redirect
 from tests.integration.store.serving import Client, config, connected, refused, serving
 
 STOPPED = "etcdserver: server stopped"
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @asynccontextmanager

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
 SERVED = "served"
 CLOSED = "closed"
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 def who(call: Call, request: bytes) -> bytes:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.harness import Kind
     from tests.harness.certificates import Authority, Pair
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 class SecureServer(Server):
@@ -82,7 +82,7 @@ def run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=TIMEOUT,
         check=False,
         env=environment | ({"ETCDCTL_API": "3"} if command[0] == "etcdctl" else {}),
     )

@@ -140,7 +140,7 @@ async def running(limits: Limits | None = None) -> AsyncIterator[tuple[Server, S
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until the condition holds; fails after ten seconds."""
-    async with asyncio.timeout(10):
+    """Wait until the condition holds; fails after a minute."""
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what is waited for is not ours to signal
             await asyncio.sleep(0.005)

@@ -79,6 +79,17 @@ CLIENT = "--advertise-client-urls=http://a:1"
             ),
         ),
         (
+            [
+                "--listen-client-urls=http://127.0.0.1:1",
+                "--listen-client-http-urls=https://127.0.0.1:1",
+                CLIENT,
+            ],
+            (
+                "cannot bind both --listen-client-urls and --listen-client-http-urls on the same "
+                "url https://127.0.0.1:1"
+            ),
+        ),
+        (
             ["--initial-cluster=a=http://a:1", "--discovery=http://d/x"],
             (
                 "multiple discovery or bootstrap flags are set. Choose one of "

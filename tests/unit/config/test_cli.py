@@ -92,7 +92,7 @@ def test_help_does_not_load_the_server() -> None:
 
 
 def wait_for(path: Path, text: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (path.exists() and text in path.read_text()):
         assert process.poll() is None
         assert time.monotonic() < deadline

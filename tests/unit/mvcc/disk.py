@@ -13,7 +13,7 @@ from pykvd.mvcc.store import Store
 
 T = TypeVar("T")
 SHARED_MEMORY = Path("/dev/shm")
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class Disk:

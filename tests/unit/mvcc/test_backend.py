@@ -15,7 +15,7 @@ from pykvd.mvcc.environment import Environment
 from pykvd.mvcc.record import MAIN_SHIFT, key_of, parse
 from tests.unit.mvcc.disk import Disk
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture

@@ -203,7 +203,7 @@ def test_variables_are_read_and_odd_ones_reported() -> None:
 
 
 def test_an_unreachable_server_gives_one_log_line_and_one_error() -> None:
-    words = ["--endpoints=127.0.0.1:1", "--command-timeout=60ms", "get", "k"]
+    words = ["--endpoints=127.0.0.1:1", "--command-timeout=1s", "get", "k"]
     out, err, status = cli(*words)
     log, error = err.splitlines()
     assert "dial tcp 127.0.0.1:1: connect: connection refused" in log

@@ -16,7 +16,7 @@ from tests.unit.wal.support import DIRECTORY, create, entries
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DEADLINE_S = 10
+DEADLINE_S = 60
 
 
 class GatedFileSystem(MemoryFileSystem):
