@@ -14,7 +14,7 @@ from pykvd.config import Config, ConfigError
 from pykvd.descriptors import connections
 from pykvd.embedded.door import Door
 from pykvd.embedded.place import PathLike, Place
-from pykvd.listening import check_free, listen_error
+from pykvd.listening import by_address, check_free, listen_error
 from pykvd.logs import get_logger
 from pykvd.node.config import NodeConfig
 from pykvd.node.disaster import expel_others
@@ -182,13 +182,14 @@ class Server:
         await self._upkeep.prepare()
         await node.start()
         self._upkeep.start()
-        for url in config.listen_client_urls:
-            self.addresses += await self._listen(self._listener, url, self._tls.clients)
-            how = "securely" if url.is_secure else "insecurely; this is strongly discouraged!"
-            _log.info(f"serving client traffic {how}", address=url)
+        for urls in by_address(config.listen_client_urls):
+            self.addresses += await self._listen(self._listener, urls, self._tls.clients)
+            for url in urls:
+                how = "securely" if url.is_secure else "insecurely; this is strongly discouraged!"
+                _log.info(f"serving client traffic {how}", address=url)
         if self._endpoints:
             await self._endpoints.listen(
-                lambda listener, url: self._listen(listener, url, self._tls.clients)
+                lambda listener, urls: self._listen(listener, urls, self._tls.clients)
             )
         self.door = Door(
             self._services, max_message_bytes=config.max_request_bytes + GRPC_OVERHEAD_BYTES
@@ -240,7 +241,7 @@ class Server:
             http=endpoints.peers,
         )
         for url in self.config.listen_peer_urls:
-            await self._listen(self._peer_listener, url, self._tls.peers)
+            await self._listen(self._peer_listener, [url], self._tls.peers)
             _log.info("serving peer traffic", address=url)
 
     def _make_listener(self, services: Services, endpoints: Endpoints | None) -> Listener:
@@ -262,12 +263,15 @@ class Server:
         )
 
     async def _listen(
-        self, listener: Listener, url: URL, tls: TlsServer | None
+        self, listener: Listener, urls: list[URL], tls: TlsServer | None
     ) -> list[tuple[str, int]]:
-        tls = tls if url.is_secure else None
+        """Open the one address of `urls`; returns it, if it has a port."""
+        url = urls[0]
+        tls = tls if any(each.is_secure for each in urls) else None
+        plain = not all(each.is_secure for each in urls)
         try:
             if url.is_unix:
-                await listener.listen_unix(url.socket_path, tls=tls)
+                await listener.listen_unix(url.socket_path, tls=tls, plain=plain)
                 return []
             address = await listener.listen_tcp(
                 url.host,
@@ -275,6 +279,7 @@ class Server:
                 reuse_port=self.config.socket_reuse_port,
                 reuse_address=self.config.socket_reuse_address,
                 tls=tls,
+                plain=plain,
             )
         except OSError as error:
             raise listen_error(url, error) from None

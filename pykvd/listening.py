@@ -16,6 +16,14 @@ def check_free(urls: Iterable[URL]) -> None:
             _try(url)
 
 
+def by_address(urls: Iterable[URL]) -> list[list[URL]]:
+    """The URLs that share a socket, together: plain ones and those with TLS may, as in etcd."""
+    found: dict[str, list[URL]] = {}
+    for url in urls:
+        found.setdefault(url.address, []).append(url)
+    return list(found.values())
+
+
 def _try(url: URL) -> None:
     try:
         found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)

@@ -75,8 +75,9 @@ def _listening(config: Config) -> None:
     check_bindable(config.listen_client_urls)
     check_bindable(config.listen_client_http_urls)
     check_bindable(config.listen_metrics_urls)
-    for url in config.listen_client_urls:
-        if url in config.listen_client_http_urls:
+    taken = {url.address for url in config.listen_client_urls}
+    for url in config.listen_client_http_urls:
+        if url.address in taken:
             raise ConfigError(
                 "cannot bind both --listen-client-urls and --listen-client-http-urls "
                 f"on the same url {url}"

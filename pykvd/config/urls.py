@@ -64,6 +64,11 @@ class URL:
         rest = self.text.split("://", 1)[1]
         return rest[: len(rest) - len(self.path)] if self.path else rest
 
+    @property
+    def address(self) -> str:
+        """What is bound: URLs that differ in nothing but TLS have the same."""
+        return self.socket_path if self.is_unix else self.authority
+
     @classmethod
     def parse(cls, text: str) -> URL:
         """The URL in `text`; ValueError with etcd's reason when there is none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pykvd.listening import by_address
 from pykvd.logs import get_logger
 from pykvd.transport import Server as Listener
 
@@ -52,7 +53,7 @@ class Endpoints:
                 self._servers.refuse()
         return self._servers
 
-    async def listen(self, listen: Callable[[Listener, URL], Awaitable[object]]) -> None:
+    async def listen(self, listen: Callable[[Listener, list[URL]], Awaitable[object]]) -> None:
         """Open the ports that speak HTTP alone: a gRPC client there finds no service."""
         _, _, config, _ = self._parts
         for urls, http in (
@@ -61,9 +62,10 @@ class Endpoints:
         ):
             listener = Listener(unary={}, streams={}, http=http)
             self._listeners.append(listener)
-            for url in urls:
-                await listen(listener, url)
-                _log.info("serving HTTP alone", address=url)
+            for group in by_address(urls):
+                await listen(listener, group)
+                for url in group:
+                    _log.info("serving HTTP alone", address=url)
 
     async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - the contract's name
         """Let requests of clients end for `timeout` seconds, then cut; take no new ones."""

@@ -1,8 +1,8 @@
 """asyncio around `ServerConnection`: one Protocol object a socket.
 
 The first bytes decide here, and only here, who speaks on the socket: an HTTP/2 preface starts a
-ServerConnection, anything else is handed to the HTTP/1.1 protocol that the server was given, or
-cut.
+ServerConnection, a handshake is handed to the TLS of a port that has both, anything else to the
+HTTP/1.1 protocol that the server was given, or cut.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, cast
 from pykvd.transport.frames import CLIENT_PREFACE, ErrorCode
 
 if TYPE_CHECKING:
+    from pykvd.tls import Acceptor
     from pykvd.transport.connection import ServerConnection
     from pykvd.transport.server import Server
 
 # The shortest beginning of the preface that no HTTP/1.1 request shares ("PRI " could be a method).
 _HTTP2_MARK = CLIENT_PREFACE[:14]
+#: A record of a handshake (RFC 8446 5.1).
+_TLS_MARK = b"\x16"
 #: A connection has the loop for so many seconds; what it sent beyond waits for the next turn, and
 #: is not read any more meanwhile. The clock is looked at after so many bytes.
 SLICE = 0.01
@@ -30,8 +33,10 @@ _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 class Http2Protocol(asyncio.Protocol):
     """The driver of one socket."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, acceptor: Acceptor | None = None) -> None:
+        """`acceptor` takes the socket where the client begins a TLS handshake."""
         self._server = server
+        self._acceptor = acceptor
         self._transport: asyncio.Transport
         self._connection: ServerConnection
         self._head = b""
@@ -195,7 +200,7 @@ class Http2Protocol(asyncio.Protocol):
                 self._transport.close()
 
     def _decide(self, data: bytes) -> bytes:
-        """HTTP/2, HTTP/1.1 or nothing.
+        """HTTP/2, TLS, HTTP/1.1 or nothing.
 
         The bytes to go on with, empty while undecided or given away.
         """
@@ -206,7 +211,8 @@ class Http2Protocol(asyncio.Protocol):
         self._head = b""
         if not data.startswith(_HTTP2_MARK):
             self._let_go()
-            self._server.hand_over(self._transport, data, self._connection.peer)
+            acceptor = self._acceptor if data.startswith(_TLS_MARK) else None
+            self._server.hand_over(self._transport, data, self._connection.peer, acceptor)
             return b""
         self._speaking = True
         return data

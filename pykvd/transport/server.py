@@ -81,10 +81,11 @@ class Server:
         reuse_port: bool = False,
         reuse_address: bool = False,
         tls: TlsServer | None = None,
+        plain: bool = False,
     ) -> tuple[str, int]:
         """Accept connections on a TCP address; returns the bound address (port 0 picks a free one).
 
-        With `tls` none of them is plain.
+        With `tls` none of them is plain, unless `plain` says that both are served.
 
         Raises:
             OSError: the address cannot be bound.
@@ -92,7 +93,7 @@ class Server:
         """
         self._start()
         listener = await self._loop.create_server(
-            self._factory(tls),
+            self._factory(tls, plain),
             host,
             port,
             reuse_port=reuse_port or None,
@@ -104,8 +105,12 @@ class Server:
         address = listener.sockets[0].getsockname()
         return address[0], address[1]
 
-    async def listen_unix(self, path: str, *, tls: TlsServer | None = None) -> None:
+    async def listen_unix(
+        self, path: str, *, tls: TlsServer | None = None, plain: bool = False
+    ) -> None:
         """Accept connections on a unix socket; a socket left there by a dead process is replaced.
+
+        `tls` and `plain` are as with `listen_tcp`.
 
         Raises:
             OSError: the path cannot be bound, or something else than a socket is there.
@@ -115,7 +120,8 @@ class Server:
         with contextlib.suppress(FileNotFoundError):
             if stat.S_ISSOCK(os.stat(path).st_mode):
                 os.unlink(path)
-        listener = await self._loop.create_unix_server(self._factory(tls), path, backlog=BACKLOG)
+        factory = self._factory(tls, plain)
+        listener = await self._loop.create_unix_server(factory, path, backlog=BACKLOG)
         self._listeners.append(listener)
         self._unix_paths.append(path)
 
@@ -127,10 +133,11 @@ class Server:
             self._empty.set()
             self._tick()
 
-    def _factory(self, tls: TlsServer | None) -> Callable[[], asyncio.Protocol]:
+    def _factory(self, tls: TlsServer | None, plain: bool) -> Callable[[], asyncio.Protocol]:
         if tls is None:
             return self._make_protocol
-        return Acceptor(tls, self._make_protocol, self._handshakes).make
+        acceptor = Acceptor(tls, self._make_protocol, self._handshakes)
+        return (lambda: Http2Protocol(self, acceptor)) if plain else acceptor.make
 
     def _make_protocol(self) -> Http2Protocol:
         return Http2Protocol(self)
@@ -216,12 +223,22 @@ class Server:
         if not self._protocols and self._empty is not None:
             self._empty.set()
 
-    def hand_over(self, transport: asyncio.Transport, data: bytes, peer: str) -> None:
-        """The client does not speak HTTP/2: give the socket and its first bytes to HTTP/1.1."""
-        if self._http is None or self._draining:
+    def hand_over(
+        self, transport: asyncio.Transport, data: bytes, peer: str, acceptor: Acceptor | None
+    ) -> None:
+        """The client does not speak HTTP/2: give the socket and its first bytes away.
+
+        To `acceptor`, whose protocol is TLS, or where there is none to HTTP/1.1.
+        """
+        if self._draining or not (acceptor or self._http):
             transport.abort()
             return
-        successor = self._http.make_protocol(peer)
+        successor: asyncio.Protocol
+        if acceptor:
+            successor = acceptor.make()
+        else:
+            assert self._http
+            successor = self._http.make_protocol(peer)
         transport.set_protocol(successor)
         successor.connection_made(transport)
         successor.data_received(data)
