@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from contextlib import aclosing
 
+from pykvd.api.calls import Caller
 from pykvd.api.contest import Contest
 from pykvd.api.decode import decode
-from pykvd.api.local import Caller, LocalClient
+from pykvd.api.local import LocalClient
 from pykvd.api.tasks import CallTasks
 from pykvd.errors import Code, RpcError
 from pykvd.pb import rpc_pb2 as rpc

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from pykvd.embedded.calls import LocalCall, LocalStream
+from pykvd.api.calls import LocalCall, LocalStream
 from pykvd.errors import Failure
 from pykvd.status import Code, RpcError
 from pykvd.transport.grpc import message_too_large
@@ -15,8 +15,8 @@ from pykvd.transport.grpc import message_too_large
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pykvd.api.calls import Heard
     from pykvd.api.services import Services
-    from pykvd.embedded.calls import Heard
 
 
 class ForkedError(RuntimeError):
@@ -27,6 +27,15 @@ class ForkedError(RuntimeError):
             f"this server runs in process {owner}, not in its fork {os.getpid()}: connect to its "
             "endpoint with a client of this process, or start a server here"
         )
+
+
+class _Program(NamedTuple):
+    """The `Caller` of all calls that come this way; `peer` is what logs and services see."""
+
+    metadata: Mapping[str, str]
+    deadline: float | None
+    peer: str = "in-process"
+    common_name: str = ""
 
 
 class Host(Protocol):
@@ -75,7 +84,7 @@ class Door:
         answered: Callable[[bytes | RpcError], None],
     ) -> LocalCall:
         """Start a unary call, which may be answered at once. `deadline` is on the loop's clock."""
-        call = LocalCall(metadata, deadline, answered)
+        call = LocalCall(_Program(metadata, deadline), answered)
         handler = self._services.unary.get(path)
         if refusal := self._refusal(known=handler is not None, path=path, request=request):
             call.fail(refusal.code, refusal.message)
@@ -91,7 +100,7 @@ class Door:
         self, path: str, metadata: Mapping[str, str], deliver: Callable[[Heard], None]
     ) -> LocalStream:
         """Start a streaming call."""
-        stream = LocalStream(metadata, deliver)
+        stream = LocalStream(_Program(metadata, None), deliver)
         handler = self._services.streams.get(path)
         if refusal := self._refusal(known=handler is not None, path=path):
             stream.finish(refusal.code, refusal.message)

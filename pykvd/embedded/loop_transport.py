@@ -13,8 +13,8 @@ from pykvd.embedded.door import ForkedError
 from pykvd.status import Code, RpcError
 
 if TYPE_CHECKING:
+    from pykvd.api.calls import Heard, LocalCall, LocalStream
     from pykvd.client.transport import Metadata
-    from pykvd.embedded.calls import Heard, LocalCall, LocalStream
     from pykvd.embedded.door import Door, Host
 
 DEADLINE = "context deadline exceeded"

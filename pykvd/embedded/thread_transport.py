@@ -14,8 +14,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from pykvd.api.calls import LOW_WATER
 from pykvd.client.transport import CallError
-from pykvd.embedded.calls import LOW_WATER
 from pykvd.embedded.door import ForkedError
 from pykvd.embedded.loop_transport import CLOSED, DEADLINE, NOT_RUNNING, SERVER_CLOSED
 from pykvd.status import Code, RpcError
@@ -23,8 +23,8 @@ from pykvd.status import Code, RpcError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pykvd.api.calls import Heard, LocalCall, LocalStream
     from pykvd.client.transport import Metadata
-    from pykvd.embedded.calls import Heard, LocalCall, LocalStream
     from pykvd.embedded.door import Door, Host
 
 _NEVER_RAN = RpcError(Code.UNAVAILABLE, NOT_RUNNING)

@@ -1,7 +1,8 @@
 """A `Call` and a `Stream` of the transport's contract whose client is in the same process.
 
-Both live on the server's loop. What the client hears is given to a callback: a message, None after
-the last one, or the RpcError that ended the call.
+That is the program around an embedded server, or a service that is a layer over others. Both live
+on the server's loop. What the client hears is given to a callback: a message, None after the last
+one, or the RpcError that ended the call.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from pykvd.logs import get_logger
 from pykvd.status import Code, RpcError
 from pykvd.transport.calls import INTERNAL_TEXT
+from pykvd.transport.grpc import PREFIX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,34 +24,53 @@ if TYPE_CHECKING:
 
 Heard: TypeAlias = bytes | RpcError | None
 
-#: What logs and services see as the client's address.
-PEER = "in-process"
 #: Unread bytes of a stream above which it counts as slow, and at which it is writable again: the
 #: figures of the network path (`pykvd.transport.Limits`).
 HIGH_WATER = 1 << 20
 LOW_WATER = 256 << 10
-#: Length of gRPC's frame around a shared message.
-FRAME_BYTES = 5
 
-_log = get_logger("embedded")
+_log = get_logger("api")
+
+
+class Caller(Protocol):
+    """Whoever is served: a `Call` or a `Stream`, or the program around the server."""
+
+    @property
+    def metadata(self) -> Mapping[str, str | bytes]:
+        """As `Call.metadata`."""
+
+    @property
+    def deadline(self) -> float | None:
+        """As `Call.deadline`."""
+
+    @property
+    def peer(self) -> str:
+        """As `Call.peer`."""
+
+    @property
+    def common_name(self) -> str:
+        """As `Call.common_name`."""
 
 
 class LocalCall:
     """A unary call (`pykvd.transport.Call`); `answered` is called once at most, on the loop."""
 
-    __slots__ = ("answered", "deadline", "done", "metadata", "on_done", "on_end")
+    __slots__ = (
+        "answered",
+        "common_name",
+        "deadline",
+        "done",
+        "metadata",
+        "on_done",
+        "on_end",
+        "peer",
+    )
 
-    peer = PEER
-    common_name = ""
-
-    def __init__(
-        self,
-        metadata: Mapping[str, str | bytes],
-        deadline: float | None,
-        answered: Callable[[bytes | RpcError], None],
-    ) -> None:
-        self.metadata = metadata
-        self.deadline = deadline
+    def __init__(self, caller: Caller, answered: Callable[[bytes | RpcError], None]) -> None:
+        self.metadata = caller.metadata
+        self.deadline = caller.deadline
+        self.peer = caller.peer
+        self.common_name = caller.common_name
         self.answered = answered
         self.done = False
         self.on_done: Callable[[], None] | None = None
@@ -106,22 +127,21 @@ class LocalStream:
         "_receiver",
         "_requests",
         "buffered",
+        "common_name",
         "congested",
         "deadline",
         "deliver",
         "done",
         "metadata",
         "on_end",
+        "peer",
     )
 
-    peer = PEER
-    common_name = ""
-
-    def __init__(
-        self, metadata: Mapping[str, str | bytes], deliver: Callable[[Heard], None]
-    ) -> None:
-        self.metadata = metadata
-        self.deadline: float | None = None
+    def __init__(self, caller: Caller, deliver: Callable[[Heard], None]) -> None:
+        self.metadata = caller.metadata
+        self.deadline = caller.deadline
+        self.peer = caller.peer
+        self.common_name = caller.common_name
         self.deliver = deliver
         self.on_end: Callable[[LocalStream], None] | None = None
         self.done = False
@@ -143,7 +163,7 @@ class LocalStream:
 
     def send_shared(self, framed: bytes) -> None:
         """As `Stream.send_shared`."""
-        self.send(framed[FRAME_BYTES:])
+        self.send(framed[PREFIX_BYTES:])
 
     def finish(self, code: int = 0, message: str = "") -> None:
         """As `Stream.finish`."""
