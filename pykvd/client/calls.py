@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal
 
 from pykvd.client import arguments, methods
-from pykvd.client.engine import mapped
+from pykvd.client.steps import mapped
 from pykvd.client.values import (
     Alarm,
     AuthStatus,
@@ -27,7 +27,8 @@ from pykvd.pb import rpc_pb2 as rpc
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pykvd.client.engine import Engine, Plan
+    from pykvd.client.engine import Engine
+    from pykvd.client.steps import Plan
 
 AlarmKind = Literal["NOSPACE", "CORRUPT"]
 PermissionKind = Literal["read", "write", "readwrite"]

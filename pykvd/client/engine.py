@@ -1,26 +1,22 @@
-"""The client without I/O: plans that say what to send, and get back what came.
+"""The client without I/O: plans of single calls.
 
-A *plan* is a generator that yields steps (`Send`, `Open`, `Receive`, `Pause`) and returns a result;
-failures of a step are thrown into it. Whoever runs it does the I/O: `Client` with blocking calls,
-`AsyncClient` with `await`. So everything that decides (retries, logins, watches that resume, locks)
-is written once, reads from top to bottom, and is tested without a socket.
-
-`Engine` makes the plans of single calls: it picks the endpoint, repeats what may be repeated until
-the deadline, and logs in when the server asks for it.
+They pick the endpoint, repeat what may be repeated until the deadline, and log in when the server
+asks for it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import threading
 import time
-from collections.abc import Generator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from pykvd.client import arguments, errors, methods, retry
 from pykvd.client.retry import Verdict
-from pykvd.client.transport import CallError, Metadata
+from pykvd.client.sharing import Watches
+from pykvd.client.steps import Open, Pause, Receive, Send, mapped
+from pykvd.client.transport import CallError
 from pykvd.pb import rpc_pb2 as rpc
 from pykvd.status import Code
 
@@ -29,10 +25,8 @@ if TYPE_CHECKING:
 
     from pykvd.client.methods import Method, Req, Resp
     from pykvd.client.pool import Pool
-    from pykvd.client.transport import AsyncStream, Stream
-
-T = TypeVar("T")
-U = TypeVar("U")
+    from pykvd.client.steps import Plan, Signal
+    from pykvd.client.transport import AsyncStream, Metadata, Stream
 
 DEFAULT_TIMEOUT: Final = 10.0
 """Seconds for a call; servers give up their part after seven."""
@@ -42,57 +36,10 @@ SYNC_TIMEOUT: Final = 2.0
 """Seconds that learning the members may take from the call that happens to do it."""
 LOGIN_PAUSE: Final = 0.01
 """Seconds between looks at whether another call has logged in."""
-REQUIRE_LEADER: Final[Metadata] = (("hasleader", "true"),)
-"""Asks a member to end the stream when it has lost its leader, so that another one is found."""
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Make a unary call; the result is the reply's bytes, a failure CallError."""
-
-    endpoint: str
-    path: str
-    request: bytes
-    deadline: float
-    metadata: Metadata
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """Open a stream; the result is the stream, a failure CallError."""
-
-    endpoint: str
-    path: str
-    deadline: float
-    metadata: Metadata
-
-
-@dataclass(frozen=True, slots=True)
-class Receive:
-    """Wait for a message of a stream: bytes, or None at its end; CallError or TimeoutError."""
-
-    stream: Stream | AsyncStream
-    deadline: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Wait so many seconds."""
-
-    seconds: float
-
-
-Step = Send | Open | Receive | Pause
-Plan = Generator[Step, Any, T]
-
-
-def mapped(plan: Plan[T], convert: Callable[[T], U]) -> Plan[U]:
-    """The plan's result, converted."""
-    return convert((yield from plan))
 
 
 class Engine:
-    """Makes plans for calls. Holds the endpoints and the login, no connection."""
+    """Makes plans for calls. Holds the endpoints, the login and the watches, no connection."""
 
     def __init__(
         self,
@@ -103,8 +50,10 @@ class Engine:
         max_request_bytes: int = arguments.MAX_REQUEST_BYTES,
         sync_interval: float | None = None,
         clock: Callable[[], float] = time.monotonic,
+        signal: Callable[[], Signal] = threading.Event,
     ) -> None:
         self.pool = pool
+        self.watches = Watches(self, signal)
         self.clock = clock
         self._login = login
         self._timeout = timeout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pykvd.client import arguments, errors, methods
-from pykvd.client.engine import REQUIRE_LEADER, Open, Pause, Receive, mapped
+from pykvd.client.steps import REQUIRE_LEADER, Open, Pause, Receive, mapped
 from pykvd.client.transport import CallError
 from pykvd.client.values import LeaseInfo
 from pykvd.pb import rpc_pb2 as rpc
@@ -14,7 +14,8 @@ from pykvd.status import Code
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pykvd.client.engine import Engine, Plan
+    from pykvd.client.engine import Engine
+    from pykvd.client.steps import Plan
     from pykvd.client.transport import Metadata
 
 MAX_TTL: Final = 9_000_000_000

@@ -22,7 +22,7 @@ PAUSE_MAX: Final = 0.5
 
 _REFUSED: Final = frozenset({errors.NotSupportedForLearner.text})
 """Refusals of one member that another member may not share."""
-_NO_LOGIN: Final = frozenset(
+NO_LOGIN: Final = frozenset(
     {errors.InvalidAuthToken.text, errors.AuthOldRevision.text, errors.UserEmpty.text}
 )
 """Refusals that a new login mends; nothing was done before them."""
@@ -52,7 +52,7 @@ def judge(failure: CallError, *, repeatable: bool, has_login: bool, alone: bool)
     """What to do; `alone` says that there is one endpoint only."""
     if failure.code == Code.CANCELLED:
         return Verdict.RAISE  # the client was closed
-    if has_login and failure.message in _NO_LOGIN:
+    if has_login and failure.message in NO_LOGIN:
         return Verdict.LOGIN
     if failure.message in _REFUSED:
         return Verdict.RAISE if alone else Verdict.AGAIN

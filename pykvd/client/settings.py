@@ -10,8 +10,9 @@ from pykvd.client.pool import Pool
 from pykvd.client.wire.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from pykvd.client.steps import Signal
     from pykvd.client.wire.tls import TLS
 
 DEFAULT_ENDPOINT = "127.0.0.1:2379"
@@ -36,6 +37,7 @@ def make_engine(
     timeout: float,
     max_request_bytes: int,
     sync_interval: float | None,
+    signal: Callable[[], Signal],
 ) -> Engine:
     """The engine of a client; raises TypeError or ValueError that names the argument."""
     if (user is None) != (password is None):
@@ -51,6 +53,7 @@ def make_engine(
         timeout=arguments.seconds("timeout", timeout),
         max_request_bytes=arguments.integer("max_request_bytes", max_request_bytes, 1),
         sync_interval=sync_interval,
+        signal=signal,
     )
 
 

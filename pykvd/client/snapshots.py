@@ -6,14 +6,15 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from pykvd.client import methods
-from pykvd.client.engine import Receive
 from pykvd.client.errors import DataLoss, DeadlineExceeded, EtcdError
 from pykvd.client.retry import translate
+from pykvd.client.steps import Receive
 from pykvd.client.transport import CallError
 from pykvd.pb import rpc_pb2 as rpc
 
 if TYPE_CHECKING:
-    from pykvd.client.engine import Engine, Plan
+    from pykvd.client.engine import Engine
+    from pykvd.client.steps import Plan
     from pykvd.client.transport import AsyncStream, Stream
 
 DIGEST_BYTES = 32

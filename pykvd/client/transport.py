@@ -18,7 +18,7 @@ The contract, the same for all:
   not and will not be carried out: nobody could be reached, or the server said that it did not look
   at the request. The client repeats writes on the strength of it, so in doubt it is True.
 - `receive` ends with the next message, with None when the server has ended the stream with OK, or
-  with `CallError`.
+  with `CallError`. `interrupt` has the one that waits, or else the next one, end with TimeoutError.
 - A `Transport` and its streams may be used by several threads; one at a time receives from a
   stream. `close` of a stream wakes the thread that waits in its `receive` (CANCELLED). Async ones
   belong to one event loop. Closing twice is allowed; what is open when a transport closes ends as
@@ -60,6 +60,9 @@ class Stream(Protocol):
 
         """
 
+    def interrupt(self) -> None:
+        """End the `receive` that waits, or the next one, with TimeoutError."""
+
     def close(self) -> None:
         """Cancel it."""
 
@@ -85,6 +88,9 @@ class AsyncStream(Protocol):
 
     async def receive(self, deadline: float | None = None) -> bytes | None:
         """As `Stream.receive`."""
+
+    def interrupt(self) -> None:
+        """As `Stream.interrupt`."""
 
     def close(self) -> None:
         """Cancel it."""

@@ -14,14 +14,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Self, overload
 
 from pykvd.client import arguments, methods, requests
-from pykvd.client.engine import mapped
+from pykvd.client.steps import mapped
 from pykvd.client.values import TxnResult
 from pykvd.pb import rpc_pb2 as rpc
 
 if TYPE_CHECKING:
     from pykvd.client.arguments import Data, HasId
-    from pykvd.client.engine import Engine, Plan
+    from pykvd.client.engine import Engine
     from pykvd.client.requests import SortBy
+    from pykvd.client.steps import Plan
 
 Condition = rpc.Compare
 """A comparison, as `version(key) == 0` makes it."""

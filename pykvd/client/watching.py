@@ -1,9 +1,9 @@
-"""Watches that outlive their connection: the logic, as plans.
+"""One watch: where it is, and what its consumer has not taken yet.
 
-A watch has a stream of its own. When it breaks, another one is opened at the next endpoint and the
-watch goes on with the revision after the last one it has delivered, so that nothing is lost and
-nothing comes twice. Servers never cut a batch inside of a revision (no fragments are asked for), so
-a revision is a point where a watch can go on. If the history there is gone, `Compacted` is raised.
+It goes on through lost streams (see `pykvd.client.sharing`) with the revision after the last one
+that came, so that nothing is lost and nothing comes twice. Large batches may come in fragments, cut
+inside of a revision; only whole revisions are handed out. If the history that a watch would go on
+with is gone, `Compacted` is raised.
 """
 
 from __future__ import annotations
@@ -11,61 +11,52 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from pykvd.client import errors, methods
-from pykvd.client.engine import REQUIRE_LEADER, Engine, Open, Pause, Plan, Receive
-from pykvd.client.retry import translate
-from pykvd.client.transport import CallError
+from pykvd.client import errors
 from pykvd.client.values import Event
 from pykvd.pb import rpc_pb2 as rpc
-from pykvd.status import Code
 
 if TYPE_CHECKING:
-    from pykvd.client.transport import AsyncStream, Metadata, Stream
+    from pykvd.client.engine import Engine
+    from pykvd.client.steps import Plan
 
-PAUSE_MIN: Final = 0.05
-"""After a broken stream, in seconds; doubled with each failure in a row."""
-PAUSE_MAX: Final = 1.0
-OPEN_TIMEOUT: Final = 5.0
-"""For a server to confirm a watch."""
-
-_TRANSIENT: Final = frozenset(
-    {Code.UNAVAILABLE, Code.INTERNAL, Code.UNKNOWN, Code.CANCELLED, Code.DEADLINE_EXCEEDED}
-)
 _STATUS_TEXT: Final = re.compile(r"rpc error: code = \w+ desc = (.*)", re.DOTALL)
-_LOGIN_TEXTS: Final = frozenset(
-    {errors.InvalidAuthToken.text, errors.AuthOldRevision.text, errors.UserEmpty.text}
-)
 
 
 class Progress:
     """Where a watch is, and what a message of the server means for it. Pure.
 
-    Invariant: all events below `next_revision` that the watch is to see were delivered, none at or
+    Invariant: all events below `next_revision` that the watch is to see were handed out, none at or
     above it was; 0 until the server has confirmed a watch that starts now.
     """
 
     def __init__(self, request: rpc.WatchCreateRequest) -> None:
         self._request = request
+        self._held: list[Event] = []
+        """The events of the revision that a fragment may have cut."""
         self.next_revision = request.start_revision
         self.confirmed = False
-        """Whether the present stream has been confirmed."""
+        """Whether the present stream has confirmed it."""
 
-    def create(self) -> bytes:
-        """The request that starts or resumes it on a new stream."""
+    def detached(self) -> None:
+        """There is no stream for it now."""
         self.confirmed = False
+        self._held = []
+
+    def create(self) -> rpc.WatchCreateRequest:
+        """The request that starts or resumes it on another stream."""
         create = rpc.WatchCreateRequest()
         create.CopyFrom(self._request)
         create.start_revision = self.next_revision
-        return rpc.WatchRequest(create_request=create).SerializeToString()
+        create.fragment = True
+        return create
 
-    def receive(self, data: bytes) -> list[Event]:
+    def receive(self, response: rpc.WatchResponse) -> list[Event]:
         """The new events of a message.
 
         Raises:
             EtcdError: the server has ended the watch: Compacted, or the reason it gives.
 
         """
-        response = rpc.WatchResponse.FromString(data)
         if response.canceled:
             raise _cancellation(response)
         if response.created:
@@ -75,12 +66,25 @@ class Progress:
             return []
         first = self.next_revision
         events = [Event.of(event) for event in response.events if event.kv.mod_revision >= first]
+        if self._held or response.fragment:
+            return self._whole(events, last=not response.fragment)
         if response.events:
             self.next_revision = max(first, response.events[-1].kv.mod_revision + 1)
         elif response.watch_id != -1:
             # A notice of progress. One for the whole stream (-1) comes from servers before 3.4.25
             # also while the watch lacks history, and nobody here asks for it.
             self.next_revision = max(first, response.header.revision + 1)
+        return events
+
+    def _whole(self, fragment: list[Event], *, last: bool) -> list[Event]:
+        """The events of the revisions that are complete with this fragment."""
+        events, self._held = self._held + fragment, []
+        if events and not last:
+            newest = events[-1].revision
+            self._held = [event for event in events if event.revision == newest]
+            events = events[: -len(self._held)]
+        if events:
+            self.next_revision = events[-1].revision + 1
         return events
 
 
@@ -96,146 +100,109 @@ def _cancellation(response: rpc.WatchResponse) -> errors.EtcdError:
 
 
 class Watcher:
-    """Runs one watch. One at a time uses `fill`; `close` may come from anywhere."""
+    """One watch. One at a time uses `start` and `fill`; `close` may come from anywhere."""
 
     def __init__(
         self, engine: Engine, request: rpc.WatchCreateRequest, patience: float | None
     ) -> None:
-        self._engine = engine
+        self._watches = engine.watches
         self._progress = Progress(request)
-        self._patience = patience
-        self._stream: Stream | AsyncStream | None = None
-        self._endpoint = ""
-        self._pause = PAUSE_MIN
-        self._lost_at: float | None = None
-        self._logged_in = False
+        self._events: list[Event] = []
+        self._revision = 0
+        self._failure: errors.EtcdError | None = None
+        self.patience = patience
+        """Seconds that it may be without any server; None for ever."""
+        self.signal = self._watches.signal()
+        """Set when something has changed while its consumer sleeps."""
+        self.watch_id = -1
+        """On the present stream."""
+        self.backlog = 0
+        """The bytes of the messages whose events were not taken yet."""
+        self.awaited = False
+        """Whether its consumer waits."""
         self.closed = False
+        """Whether there will be no more events, as its consumer knows."""
+
+    # For its consumer.
 
     @property
     def revision(self) -> int:
-        """All changes up to this revision have been delivered or were none of the watch's."""
-        return self._progress.next_revision - 1
+        """All changes up to this revision have been handed out or were none of the watch's."""
+        with self._watches.lock:
+            return self._revision if self._events else self._progress.next_revision - 1
 
-    def close(self) -> None:
-        """End it; who waits in `fill` gets no more events."""
-        self.closed = True
-        if self._stream is not None:
-            self._stream.close()
-
-    def start(self, deadline: float) -> Plan[list[Event]]:
-        """Until the server has confirmed the watch; events that came with it.
+    def start(self, deadline: float) -> Plan[None]:
+        """Until the server has confirmed the watch, or has ended it, which `fill` tells.
 
         Raises:
             DeadlineExceeded: it did not by then; the watch may be started again.
 
         """
-        events: list[Event] = []
-        while not (self._progress.confirmed or self.closed):
-            try:
-                events += yield from self.fill(deadline)
-            except TimeoutError as timeout:
-                raise _no_answer(timeout) from None
-        return events
+        try:
+            yield from self._watches.wait(self, self._is_confirmed, deadline)
+        except TimeoutError as timeout:
+            raise errors.DeadlineExceeded(str(timeout) or "no answer to a watch") from None
 
     def fill(self, deadline: float | None = None) -> Plan[list[Event]]:
-        """The events of the next message: maybe none; once closed, none for ever.
+        """The events that have come, at least one; once closed, none for ever.
 
         Raises:
             EtcdError: the watch is over.
             Unavailable: no server for as long as its patience.
-            TimeoutError: no message by the deadline.
+            TimeoutError: no events by the deadline.
 
         """
-        if self.closed:
-            return []
-        metadata: Metadata = ()
-        try:
-            if self._stream is None:
-                metadata = yield from self._metadata(self._until(deadline))
-                yield from self._open(metadata, deadline)
-            return (yield from self._receive(deadline))
-        except CallError as failure:
-            if not self.closed:
-                yield from self._broken(failure, metadata, deadline)
-            return []
+        yield from self._watches.wait(self, self._has_events, deadline)
+        with self._watches.lock:
+            return self._take()
 
-    def _metadata(self, deadline: float) -> Plan[Metadata]:
-        try:
-            return (yield from self._engine.metadata(deadline))
-        except errors.Unavailable as error:
-            raise CallError(error.code, error.message) from None
+    def close(self) -> None:
+        """End it; who waits in `fill` gets no more events."""
+        self._watches.close(self)
 
-    def _open(self, metadata: Metadata, deadline: float | None) -> Plan[None]:
-        engine = self._engine
-        self._endpoint = engine.pool.pick(engine.clock())
-        until = self._until(deadline)
-        self._stream = yield Open(
-            self._endpoint, methods.WATCH.path, until, (*metadata, *REQUIRE_LEADER)
-        )
-        if self.closed:  # meanwhile
-            self._stream.close()
-        self._stream.send(self._progress.create())
+    def _is_confirmed(self) -> bool:
+        return self._progress.confirmed
 
-    def _receive(self, deadline: float | None) -> Plan[list[Event]]:
-        assert self._stream is not None
-        confirmed = self._progress.confirmed
-        try:
-            data = yield Receive(self._stream, deadline if confirmed else self._until(deadline))
-        except TimeoutError:
-            if not confirmed and self._until(deadline) != deadline:
-                raise CallError(Code.DEADLINE_EXCEEDED, "no answer to a watch") from None
-            raise
-        if data is None:
-            raise CallError(Code.UNAVAILABLE, "the server ended the watch's stream")
-        try:
-            events = self._progress.receive(data)
-        except errors.EtcdError as ended:
-            self._drop()
-            if ended.message in _LOGIN_TEXTS and self._engine.has_login and not self._logged_in:
-                raise CallError(Code.UNAUTHENTICATED, ended.message) from None
+    def _has_events(self) -> bool:
+        return bool(self._events)
+
+    def _take(self) -> list[Event]:
+        if not self._events and self._failure is not None and not self.closed:
             self.closed = True
-            raise
-        self._engine.pool.answered(self._endpoint)
-        self._pause, self._lost_at, self._logged_in = PAUSE_MIN, None, False
+            raise self._failure
+        events, self._events = self._events, []
+        self._revision, self.backlog = self._progress.next_revision - 1, 0
         return events
 
-    def _until(self, deadline: float | None) -> float:
-        """When waiting for a server to confirm ends."""
-        until = self._engine.clock() + OPEN_TIMEOUT
-        return until if deadline is None else min(deadline, until)
+    # For `Watches`, under its lock.
 
-    def _drop(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-        self._progress.confirmed = False
+    @property
+    def over(self) -> bool:
+        """Whether the server is to tell nothing more."""
+        return self.closed or self._failure is not None
 
-    def _broken(self, failure: CallError, metadata: Metadata, deadline: float | None) -> Plan[None]:
-        """Get ready for another stream, after a pause; raises EtcdError if there shall be none."""
-        self._drop()
-        engine = self._engine
-        now = engine.clock()
-        if failure.message in _LOGIN_TEXTS and engine.has_login and not self._logged_in:
-            self._logged_in = True
-            engine.forget_token(metadata)
-            return
-        if failure.code not in _TRANSIENT:
+    def create(self) -> rpc.WatchCreateRequest:
+        """See `Progress.create`."""
+        return self._progress.create()
+
+    def receive(self, response: rpc.WatchResponse, size: int) -> None:
+        """Keep the events of a message of `size` bytes; raises EtcdError if it ends the watch."""
+        events = self._progress.receive(response)
+        if events:
+            self._events += events
+            self.backlog += size
+        self.signal.set()
+
+    def detached(self) -> None:
+        """See `Progress.detached`."""
+        self.watch_id = -1
+        self._progress.detached()
+
+    def end(self, failure: errors.EtcdError | None) -> None:
+        """Nothing more will come; without a failure its consumer wants nothing more either."""
+        if failure is None:
             self.closed = True
-            raise translate(failure, repeatable=True) from None
-        engine.pool.failed(self._endpoint, now)
-        if self._lost_at is None:
-            self._lost_at = now
-        if self._patience is not None and now - self._lost_at >= self._patience:
-            self.closed = True
-            raise errors.Unavailable(failure.message, code=failure.code) from None
-        seconds = self._pause
-        if deadline is not None:
-            if now >= deadline:
-                raise TimeoutError(failure.message)
-            seconds = min(seconds, deadline - now)
-        self._pause = min(2 * self._pause, PAUSE_MAX)
-        yield Pause(seconds)
-
-
-def _no_answer(timeout: TimeoutError) -> errors.DeadlineExceeded:
-    return errors.DeadlineExceeded(str(timeout) or "no answer to a watch")
+            self._events = []
+        elif not self.over:
+            self._failure = failure
+        self.signal.set()

@@ -21,6 +21,7 @@ DEADLINE = "context deadline exceeded"
 CLOSED = "the client is closed"
 NOT_RUNNING = "the embedded server is not running"
 SERVER_CLOSED = "the embedded server is closed"
+_INTERRUPTED = RpcError(Code.CANCELLED, "interrupted")
 
 
 class LoopTransport:
@@ -119,11 +120,17 @@ class LoopStream:
         if isinstance(item, bytes):
             self._stream.consumed(len(item))
             return item
+        if item is _INTERRUPTED:
+            raise TimeoutError
         self._heard.appendleft(item)  # the end stays the end
         self._siblings.pop(self, None)
         if item is None:
             return None
         raise CallError(item.code, item.message)
+
+    def interrupt(self) -> None:
+        """See `AsyncStream.interrupt`."""
+        self._deliver(_INTERRUPTED)
 
     def close(self) -> None:
         """See `AsyncStream.close`."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pykvd.embedded.door import Door, Host
 
 _NEVER_RAN = RpcError(Code.UNAVAILABLE, NOT_RUNNING)
+_INTERRUPTED = RpcError(Code.CANCELLED, "interrupted")
 
 
 class ThreadTransport:
@@ -208,6 +209,8 @@ class ThreadStream(_Waiting):
         if isinstance(item, bytes):
             self._note_read(len(item))
             return item
+        if item is _INTERRUPTED:
+            raise TimeoutError
         self.heard.put(item)  # the end stays the end
         self._over(self)
         if item is None:
@@ -224,6 +227,10 @@ class ThreadStream(_Waiting):
     def _consumed(self, size: int) -> None:
         assert self._stream is not None
         self._stream.consumed(size)
+
+    def interrupt(self) -> None:
+        """See `Stream.interrupt`."""
+        self.heard.put(_INTERRUPTED)
 
     def close(self) -> None:
         """See `Stream.close`."""

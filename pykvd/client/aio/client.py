@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
@@ -87,6 +88,7 @@ class AsyncClient:
             timeout=timeout,
             max_request_bytes=max_request_bytes,
             sync_interval=sync_interval,
+            signal=asyncio.Event,
         )
 
         def dial(endpoint: str) -> AsyncTransport:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from pykvd.client.engine import Open, Pause, Plan, Receive, Send, Step
 from pykvd.client.errors import ClientClosed
+from pykvd.client.steps import Await, Open, Pause, Plan, Receive, Send, Step
 from pykvd.client.transport import AsyncStream, CallError
 
 if TYPE_CHECKING:
@@ -68,6 +69,11 @@ class Runner:
         if isinstance(step, Open):
             transport = self._transport(step.endpoint)
             return await transport.stream(step.path, step.deadline, step.metadata)
+        if isinstance(step, Await):
+            left = None if step.deadline is None else max(0.0, step.deadline - time.monotonic())
+            async with asyncio.timeout(left):
+                await cast(asyncio.Event, step.signal).wait()
+            return None
         assert isinstance(step, Pause)
         await asyncio.sleep(step.seconds)
         self.check()

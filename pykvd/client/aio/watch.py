@@ -35,7 +35,7 @@ class Watch:
         """A watch that the server has confirmed."""
         watch = cls(runner, watcher)
         try:
-            watch._events += await runner.run(watcher.start(deadline))
+            await runner.run(watcher.start(deadline))
         except BaseException:
             watcher.close()
             raise

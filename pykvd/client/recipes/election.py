@@ -13,7 +13,8 @@ from pykvd.client.values import RangeResult
 from pykvd.client.watching import Watcher
 
 if TYPE_CHECKING:
-    from pykvd.client.engine import Engine, Plan
+    from pykvd.client.engine import Engine
+    from pykvd.client.steps import Plan
     from pykvd.client.values import KeyValue
 
 

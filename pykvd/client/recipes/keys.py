@@ -11,7 +11,8 @@ from pykvd.client.requests import range_request
 from pykvd.client.txn import Draft, mod_revision, put, version
 
 if TYPE_CHECKING:
-    from pykvd.client.engine import Engine, Plan
+    from pykvd.client.engine import Engine
+    from pykvd.client.steps import Plan
 
 SEQUENCE_DIGITS = 16
 

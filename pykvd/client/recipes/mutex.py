@@ -16,7 +16,8 @@ from pykvd.client.txn import Condition, Draft, create_revision, get, put
 from pykvd.client.values import RangeResult
 
 if TYPE_CHECKING:
-    from pykvd.client.engine import Engine, Plan
+    from pykvd.client.engine import Engine
+    from pykvd.client.steps import Plan
 
 
 class Mutex:

@@ -11,7 +11,8 @@ from pykvd.client.requests import range_request, watch_request
 from pykvd.client.txn import Draft, delete, mod_revision
 
 if TYPE_CHECKING:
-    from pykvd.client.engine import Engine, Plan
+    from pykvd.client.engine import Engine
+    from pykvd.client.steps import Plan
     from pykvd.client.values import KeyValue
     from pykvd.pb import rpc_pb2 as rpc
 

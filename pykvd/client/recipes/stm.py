@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pykvd.client.arguments import Data, HasId
-    from pykvd.client.engine import Engine, Plan
+    from pykvd.client.engine import Engine
+    from pykvd.client.steps import Plan
 
 Isolation = Literal["serializable_snapshot", "serializable", "repeatable_reads", "read_committed"]
 """How much of others a run may see.

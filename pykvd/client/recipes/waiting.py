@@ -12,7 +12,8 @@ from pykvd.pb import rpc_pb2 as rpc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pykvd.client.engine import Engine, Plan
+    from pykvd.client.engine import Engine
+    from pykvd.client.steps import Plan
     from pykvd.client.txn import Draft
     from pykvd.client.values import Event
 

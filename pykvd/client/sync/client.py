@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 from pykvd.client import arguments, calls, leases, requests, settings
@@ -82,6 +83,7 @@ class Client:
             timeout=timeout,
             max_request_bytes=max_request_bytes,
             sync_interval=sync_interval,
+            signal=threading.Event,
         )
 
         def dial(endpoint: str) -> Transport:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from pykvd.client.engine import Open, Pause, Plan, Receive, Send, Step
 from pykvd.client.errors import ClientClosed
+from pykvd.client.steps import Await, Open, Pause, Plan, Receive, Send, Step
 from pykvd.client.transport import CallError, Stream
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ class Runner:
         if isinstance(step, Open):
             transport = self._transport(step.endpoint)
             return transport.stream(step.path, step.deadline, step.metadata)
+        if isinstance(step, Await):
+            left = None if step.deadline is None else max(0.0, step.deadline - time.monotonic())
+            if not cast(threading.Event, step.signal).wait(left):
+                raise TimeoutError
+            return None
         assert isinstance(step, Pause)
         if self._closed.wait(step.seconds):
             raise ClientClosed

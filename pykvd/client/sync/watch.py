@@ -28,7 +28,7 @@ class Watch:
         self._watcher = watcher
         self._events: deque[Event] = deque()
         try:
-            self._events += runner.run(watcher.start(deadline))
+            runner.run(watcher.start(deadline))
         except BaseException:
             watcher.close()
             raise

@@ -125,6 +125,7 @@ class AsyncioStream:
     def __init__(self, connection: Connection, call: Call) -> None:
         self._connection = connection
         self._call = call
+        self._interrupted = False
 
     def send(self, message: bytes, *, last: bool = False) -> None:
         """Queue a message."""
@@ -133,13 +134,21 @@ class AsyncioStream:
     async def receive(self, deadline: float | None = None) -> bytes | None:
         """The next message, None at the end; raises CallError or TimeoutError."""
         call = self._call
-        while call.code is None and not call.messages:
+        while call.code is None and not call.messages and not self._interrupted:
             await self._connection.wait(call, deadline)
         if call.messages:
             return self._connection.take(call)
+        if self._interrupted:
+            self._interrupted = False
+            raise TimeoutError("interrupted")
         if call.code:
             raise CallError(call.code, call.text, sent=not call.refused)
         return None
+
+    def interrupt(self) -> None:
+        """End the `receive` that waits, or the next one, with TimeoutError."""
+        self._interrupted = True
+        self._call.changed()
 
     def close(self) -> None:
         """Cancel the call and wake its reader."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pykvd.client.transport import CallError
 from pykvd.client.wire.limits import CLOSED, DEADLINE, READ_BYTES, Times
-from pykvd.client.wire.shared import Connection, opened, over, readable
+from pykvd.client.wire.shared import Connection, opened, over
 from pykvd.client.wire.tls import TlsSession
 from pykvd.status import Code
 
@@ -116,6 +116,7 @@ class BlockingStream:
     def __init__(self, connection: Connection, call: Call) -> None:
         self._connection = connection
         self._call = call
+        self._interrupted = False
 
     def send(self, message: bytes, *, last: bool = False) -> None:
         """Queue a message."""
@@ -124,12 +125,23 @@ class BlockingStream:
     def receive(self, deadline: float | None = None) -> bytes | None:
         """The next message, None at the end; raises CallError or TimeoutError."""
         call = self._call
-        self._connection.wait(call, deadline, readable)
+        self._connection.wait(call, deadline, self._ready)
         if call.messages:
             return self._connection.take(call)
+        if self._interrupted:
+            self._interrupted = False
+            raise TimeoutError("interrupted")
         if call.code:
             raise CallError(call.code, call.text, sent=not call.refused)
         return None
+
+    def interrupt(self) -> None:
+        """End the `receive` that waits, or the next one, with TimeoutError."""
+        self._interrupted = True
+        self._connection.nudge(self._call)
+
+    def _ready(self, call: Call) -> bool:
+        return bool(call.messages) or self._interrupted
 
     def close(self) -> None:
         """Cancel the call and wake its reader."""

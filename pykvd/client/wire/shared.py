@@ -47,11 +47,6 @@ def opened(call: Call) -> bool:
     return call.opened
 
 
-def readable(call: Call) -> bool:
-    """Whether it has a message."""
-    return bool(call.messages)
-
-
 class _Waiter:
     """A thread that sleeps until its call has changed or it shall lead."""
 
@@ -153,6 +148,12 @@ class Connection:
             self._flush()
             self._wake_leader()
             self._settle()
+
+    def nudge(self, call: Call) -> None:
+        """Have the thread that waits for a call look again whether it is ready."""
+        with self._lock:
+            call.changed()
+            self._wake_leader()
 
     def doubt(self, since: float) -> None:
         """Start no more calls here if nothing at all has come since then."""

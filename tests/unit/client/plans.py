@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from pykvd.client.engine import Pause, Plan, Step
+from pykvd.client.steps import Await, Pause, Plan, Step
 
 T = TypeVar("T")
 
 
 class Clock:
-    """A clock that only pauses move."""
+    """A clock that only pauses move, and waiting in vain."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -34,9 +34,13 @@ def _play(
     try:
         step = begin()
         while True:
+            result: object = None
             if isinstance(step, Pause):
                 clock.now += step.seconds
-                result: object = None
+            elif isinstance(step, Await):  # nobody else is there to set it
+                assert step.deadline is not None
+                clock.now = max(clock.now, step.deadline)
+                result = TimeoutError()
             else:
                 result = answer(step)
             step = plan.throw(result) if isinstance(result, BaseException) else plan.send(result)

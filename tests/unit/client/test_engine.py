@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pykvd.client import errors, leases, methods
-from pykvd.client.engine import Engine, Pause, Send, Step
+from pykvd.client.engine import Engine
 from pykvd.client.pool import Pool
+from pykvd.client.steps import Pause, Send, Step
 from pykvd.client.transport import CallError
 from pykvd.pb import rpc_pb2 as rpc
 from pykvd.status import Code
