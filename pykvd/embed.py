@@ -381,6 +381,8 @@ def _force_new_cluster(storage: Storage) -> None:
 def _report(storage: Storage, path: str) -> None:
     if storage.replay.torn:
         _log.warn("cut the torn tail of the write-ahead log", found=storage.replay.torn)
+    if not storage.fresh:
+        _log.info("server has already been initialized", data_dir=path, dir_type="member")
     _log.info(
         "opened data directory",
         path=path,

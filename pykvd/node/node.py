@@ -207,23 +207,38 @@ class Node:
 
     async def _publish(self) -> None:
         """Tell the cluster our name and client URLs, until it has heard."""
+        self._warn_of_new_name()
         member = rpc.Member(
             ID=self.member_id, name=self.config.name, clientURLs=self.config.client_urls
         )
         while True:
+            deadline = self._deadline()
             try:
                 await self.execute(Command.PUBLISH, member)
                 break
             except RpcError as error:
                 if self._stopping:
                     raise
-                _log.warn("failed to publish local member to cluster", error=error.message)
+                # Sooner it only was on its way when a snapshot or another leader came.
+                if self._loop.time() >= deadline:
+                    _log.warn("failed to publish local member to cluster", error=error.message)
         _log.info(
             "published local member to cluster through raft",
             local_member_id=f"{self.member_id:x}",
             cluster_id=f"{self.cluster_id:x}",
             publish_timeout=f"{self.config.request_timeout:g}s",
         )
+
+    def _warn_of_new_name(self) -> None:
+        """Say that the cluster knows this member by another name, which it is about to lose."""
+        known = self.membership.members.get(self.member_id)
+        if known and known.name not in ("", self.config.name):
+            _log.warn(
+                "the data directory is that of a member with another name; renaming the member",
+                local_member_id=f"{self.member_id:x}",
+                known_as=known.name,
+                name=self.config.name,
+            )
 
     def reach_members(self) -> None:
         """Connect to the other members; again is fine."""

@@ -87,6 +87,7 @@ def test_a_learner_joins_by_snapshot_while_writes_go_on_and_becomes_a_voter() ->
             )
             newcomer.start()
             assert snapshots_installed(newcomer) == 1
+            assert "failed to publish" not in newcomer.messages()
             load.wait_progress(100)
             check_learner(newcomer)
             promote_when_ready(follower, added.ID)

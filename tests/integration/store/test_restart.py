@@ -1,5 +1,6 @@
 """What a member still knows after a stop and a start."""
 
+import json
 from pathlib import Path
 
 import grpc
@@ -7,6 +8,7 @@ import pytest
 
 from pykvd.config import Config
 from pykvd.embed import Server
+from pykvd.logs import open_log
 from pykvd.pb import rpc_pb2 as rpc
 from pykvd.wal import DataDirLocked, WalDamaged
 from tests.harness import methods
@@ -105,6 +107,23 @@ async def test_an_expired_lease_takes_its_keys_along(tmp_path: Path) -> None:
         assert (await client.time_to_live(7)).TTL == -1
     async with serving(tmp_path) as client:
         assert (await client.time_to_live(7)).TTL == -1
+
+
+async def test_a_directory_of_another_name_is_told_and_the_member_renamed(tmp_path: Path) -> None:
+    path, data = tmp_path / "log", tmp_path / "data"
+    async with serving(data, name="before"):
+        pass
+    with open_log(outputs=[str(path)]):
+        async with serving(data, name="after") as client:
+            members = await client.call(methods.MEMBER_LIST)
+        async with serving(data, name="after"):
+            pass
+    assert [member.name for member in members.members] == ["after"]
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    found = [line for line in lines if line["msg"] == "server has already been initialized"]
+    assert [(line["data-dir"], line["dir-type"]) for line in found] == [(str(data), "member")] * 2
+    (told,) = [line for line in lines if line["msg"].endswith("renaming the member")]
+    assert (told["level"], told["known-as"], told["name"]) == ("warn", "before", "after")
 
 
 async def test_a_second_server_on_a_directory_is_refused(tmp_path: Path) -> None:
