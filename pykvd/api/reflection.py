@@ -10,7 +10,15 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from pykvd.api.decode import decode
 from pykvd.errors import Code, RpcError
-from pykvd.pb import reflection_pb2, reflection_v1alpha_pb2
+
+# The pool knows the files that are loaded, and these services are loaded for their first call.
+from pykvd.pb import (
+    health_pb2,  # noqa: F401
+    reflection_pb2,
+    reflection_v1alpha_pb2,
+    v3election_pb2,  # noqa: F401
+    v3lock_pb2,  # noqa: F401
+)
 from pykvd.pb._pool import POOL
 from pykvd.transport import AsyncStream, StreamHandler, async_stream
 

@@ -20,11 +20,21 @@ LATE = (
     "prometheus_client",  # /metrics
     "dns",  # discovery
     "yaml",  # configuration files
+    "pykvd.api.contest",  # locks, elections
+    "pykvd.api.health",
+    "pykvd.api.reflection",
     "pykvd.config.commandline",
+    "pykvd.config.file",
+    "pykvd.discovery",
     "pykvd.endpoints.servers",
     "pykvd.gateway",
     "pykvd.http",
     "pykvd.offline",
+    "pykvd.pb.health_pb2",
+    "pykvd.pb.reflection_pb2",
+    "pykvd.pb.v3election_pb2",
+    "pykvd.pb.v3lock_pb2",
+    "pykvd.peer",  # other members
     "pykvd.restore",
     "pykvd.tls.self_signed",
     "pykvd.tracing",
