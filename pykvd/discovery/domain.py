@@ -106,14 +106,18 @@ async def find_members(config: Config) -> DomainMembers:
 
 
 async def _targets(config: Config, service: str, scheme: str) -> list[Target]:
-    """The targets of one service. Raises LookupFailed."""
+    """The targets of one service. Raises LookupFailed, DiscoveryError."""
     hosts: list[Host] = []
     failure = None
     try:
         hosts = await asyncio.to_thread(lookup, service, config.discovery_srv)
     except LookupFailed as error:
         failure = error
-    urls = [URL.parse(f"{scheme}://{host.name}:{host.port}") for host in hosts]
+    try:
+        # All members must make the same of a name, however it was asked for.
+        urls = [URL.parse(f"{scheme}://{host.name.lower()}:{host.port}") for host in hosts]
+    except ValueError as error:
+        raise DiscoveryError(f"error setting up initial cluster: {error}") from None
     _log.info(
         f"get cluster for {service} SRV",
         service_scheme=scheme,

@@ -71,7 +71,7 @@ def _client(config: Config) -> AsyncClient:
             tls=_tls(config),
             timeout=config.discovery_request_timeout,
             times=Times(
-                dial=config.discovery_dial_timeout,
+                dial=config.discovery_dial_timeout or config.discovery_request_timeout,
                 keepalive_interval=max(config.discovery_keepalive_time, SHORTEST_KEEPALIVE),
                 keepalive_timeout=config.discovery_keepalive_timeout,
             ),

@@ -80,7 +80,7 @@ def _peer_settings(config: Config) -> TlsSettings:
         allowed_cns=config.peer_cert_allowed_cn,
         allowed_hostnames=config.peer_cert_allowed_hostname,
         # Anybody's certificate from a public authority would do for the hosts that DNS names.
-        server_name="" if config.peer_trusted_ca_file else config.discovery_srv,
+        server_name="" if config.peer_trusted_ca_file else config.discovery_srv.rstrip("."),
         check_client_address=not config.peer_skip_client_san_verification,
         cipher_suites=config.cipher_suites,
         min_version=config.tls_min_version,

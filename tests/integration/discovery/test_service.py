@@ -277,6 +277,18 @@ async def test_a_service_with_tls_and_users(tmp_path: Path) -> None:
                 await join(seeking(service, **given))  # half a login is none
 
 
+async def test_an_endpoint_that_accepts_and_is_silent(
+    client: AsyncClient, service: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It costs the time to dial, not the whole time of a request."""
+    await client.put(SIZE, "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoints = (f"127.0.0.1:{silent.getsockname()[1]}", service.endpoint)
+        config = seeking(service, discovery_endpoints=endpoints, discovery_dial_timeout=0.1)
+        assert list(await join(config)) == ["n1"]
+    assert RETRYING not in caplog.text
+
+
 async def test_files_that_cannot_be_used(service: Server, tmp_path: Path) -> None:
     config = seeking(service, discovery_cacert=str(tmp_path / "nothing.pem"))
     with pytest.raises(DiscoveryError, match=r"nothing\.pem"):
