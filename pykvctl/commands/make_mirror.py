@@ -1,6 +1,7 @@
 """make-mirror: keep a copy of a cluster's keys in another cluster."""
 
 import os
+import signal
 import sys
 import threading
 from dataclasses import replace
@@ -25,10 +26,12 @@ REPORT_INTERVAL_S = 30.0
     "make-mirror",
     usage="make-mirror [options] <destination>",
     short_help="Makes a mirror at the destination etcd cluster",
-    help="Copies all keys, then follows changes until it is ended. After an interruption, --rev\n"
-    "goes on from a revision without copying all again.",
+    help="Copies all keys, then follows changes until it is ended. With --bookmark it writes down\n"
+    "how far it has got, and goes on from there when it is started again; --rev goes on from\n"
+    "a revision that is known otherwise.",
 )
 @flag("--prefix", type=STRING, default="", help="Key-value prefix to mirror")
+@flag("--bookmark", type=STRING, default="", help="Key of the destination to keep the place in")
 @flag("--rev", type=INT, default=0, help="Specify the kv revision to start to mirror")
 @flag("--max-txn-ops", type=UINT, default=128, help="Operations in one transaction at most")
 @flag("--dest-prefix", type=STRING, default="", help="Prefix in the destination cluster")
@@ -63,9 +66,10 @@ def make_mirror(session: Session, /, args: list[str], **flags: object) -> None:
     assert isinstance(ops_max, int)
     assert isinstance(revision, int)
     old, new = os.fsencode(prefix), os.fsencode(new_prefix)
-    mirror = Mirror(source, destination, old, new, ops_max or sys.maxsize)
+    bookmark = os.fsencode(str(flags["bookmark"]))
+    mirror = Mirror(source, destination, old, new, ops_max or sys.maxsize, bookmark)
     _report(session, mirror)
-    mirror.follow(revision if revision > 1 else mirror.copy() + 1)
+    mirror.run(revision if revision > 1 else 0)
 
 
 def _destination_flags(flags: GlobalFlags, own: dict[str, object]) -> GlobalFlags:
@@ -86,7 +90,13 @@ def _report(session: Session, mirror: "Mirror") -> None:
     """Print the number of keys written, every half minute."""
 
     def report() -> None:
-        session.streams.line(str(mirror.written))
+        try:
+            session.streams.line(str(mirror.written))
+        except BrokenPipeError:
+            # What the signal does to other commands; only the main thread could set that up.
+            os._exit(128 + signal.SIGPIPE)
+        except OSError:
+            pass  # A full disk below the counts does not harm the mirror.
         _report(session, mirror)
 
     timer = threading.Timer(REPORT_INTERVAL_S, report)

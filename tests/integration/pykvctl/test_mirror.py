@@ -212,27 +212,48 @@ def test_large_stores_are_copied_page_by_page(empty: tuple[Server, Server]) -> N
     assert pairs(destination) == pairs(source)
 
 
-def test_the_count_is_told_from_time_to_time(empty: tuple[Server, Server]) -> None:
-    """Every half minute; here more often."""
-    source, destination = empty
-    put(source, a="1", b="2")
+def often_reporting(source: Server, destination: Server, out: int) -> "subprocess.Popen[bytes]":
+    """A mirror that tells the count several times a second."""
     script = (
         "import pykvctl.commands.make_mirror as module\n"
         "from pykvctl.cli import main\n"
         "module.REPORT_INTERVAL_S = 0.2\n"
         "main()\n"
     )
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", script, "make-mirror", destination.endpoint],
-        stdout=subprocess.PIPE,
+        stdout=out,
+        stderr=subprocess.PIPE,
         env=environment(source),
     )
+
+
+def test_the_count_is_told_from_time_to_time(empty: tuple[Server, Server]) -> None:
+    """Every half minute; here more often. It ends when nobody reads it any more."""
+    source, destination = empty
+    put(source, a="1", b="2")
+    process = often_reporting(source, destination, subprocess.PIPE)
     lines = cast(BinaryIO, process.stdout)
     while (line := lines.readline()) != b"2\n":
         assert line == b"0\n"
     assert lines.readline() == b"2\n"
+    lines.close()
+    assert process.wait(WAIT_S) == 128 + signal.SIGPIPE
+    assert cast(BinaryIO, process.stderr).read() == b""
+    cast(BinaryIO, process.stderr).close()
+
+
+def test_a_full_disk_below_the_counts_is_no_harm(empty: tuple[Server, Server]) -> None:
+    source, destination = empty
+    with open("/dev/full", "wb") as full:
+        process = often_reporting(source, destination, full.fileno())
+    put(source, a="1")
+    wait_for(destination, {"a": "1"})
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
     process.kill()
-    process.communicate()
+    _, err = process.communicate()
+    assert err == b""
 
 
 @pytest.mark.parametrize("side", ["source", "destination"])
