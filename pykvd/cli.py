@@ -19,6 +19,7 @@ from pykvd.config import (
 from pykvd.config.commandline import parse_arguments
 from pykvd.config.usage import usage
 from pykvd.logs import STREAMS, get_logger, open_log
+from pykvd.oserrors import opening, reason
 from pykvd.version import API_VERSION, VERSION
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _print(text: str) -> int:
     except OSError as error:
         # What is left in the buffer would be tried again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.stderr.write(f"write /dev/stdout: {(error.strerror or str(error)).lower()}\n")
+        sys.stderr.write(f"write /dev/stdout: {reason(error)}\n")
         return 1
     return 0
 
@@ -72,7 +73,7 @@ def _run(config: Config) -> int:
     try:
         log = open_log(config.log_level, config.log_format, config.log_outputs, rotation)
     except OSError as error:
-        sys.stderr.write(f"open {error.filename}: {(error.strerror or str(error)).lower()}\n")
+        sys.stderr.write(f"{opening(error)}\n")
         return 1
     to_files = not STREAMS.issuperset(config.log_outputs)
     if to_files:

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterable
 
 from pykvd.config.urls import URL
+from pykvd.oserrors import reason
 
 
 def check_free(urls: Iterable[URL]) -> None:
@@ -47,5 +48,4 @@ def listen_error(url: URL, error: OSError) -> OSError:
 def _reason(error: OSError) -> str:
     """What the system says, in lower case as Go prints it."""
     # uvloop and asyncio wrap the text in one of their own.
-    text = error.strerror or str(error)
-    return text.rpartition(": ")[2].lower()
+    return reason(error).rpartition(": ")[2]

@@ -27,6 +27,7 @@ from pykvd.mvcc.record import MAIN_SHIFT, TOMBSTONE, key_of
 from pykvd.mvcc.store import COMPACT_KEY
 from pykvd.mvcc.walk import can_be_read
 from pykvd.node.storage import APPLIED_KEY, Founding, write_founding
+from pykvd.oserrors import reason
 from pykvd.version import STORAGE_VERSION
 
 DIGEST_BYTES = sha256().digest_size
@@ -354,8 +355,3 @@ def _bump(environment: Environment, amount: int, report: Report) -> None:
     )
     environment.write([], [], {("meta", COMPACT_KEY): str(bumped).encode()})
     report("marking revision compacted", revision=bumped)
-
-
-def reason(error: OSError) -> str:
-    """What the system says, in lower case as Go prints it."""
-    return (error.strerror or str(error)).lower()

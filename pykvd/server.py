@@ -15,6 +15,7 @@ from pykvd.embed import RemovedError, Server
 from pykvd.errors import RpcError
 from pykvd.logs import get_logger
 from pykvd.node.storage import StorageMismatchError
+from pykvd.oserrors import opening
 from pykvd.service_manager import READY, STOPPING, notify
 from pykvd.version import API_VERSION, VERSION
 from pykvd.wal import WalError
@@ -81,6 +82,4 @@ async def _serve(config: Config, on_hangup: Callable[[], None] | None) -> int:
 
 def _describe(error: Exception) -> str:
     """What is wrong, in the words of Go where the system says it."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"open {error.filename}: {error.strerror.lower()}"
-    return str(error)
+    return opening(error) if isinstance(error, OSError) and error.filename else str(error)

@@ -9,7 +9,6 @@ from pykvd.config.retention import parse_retention
 from pykvd.config.urls import URL, check_bindable, check_reachable, format_urls, parse_members
 from pykvd.config.values import quote
 from pykvd.logs import FORMATS, LEVELS, STREAMS
-from pykvd.rotation import RotationConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +63,8 @@ def _log_rotation(config: Config) -> None:
         raise ConfigError(
             "--log-outputs requires a single file path when --log-rotate-config-json is defined"
         )
+    from pykvd.rotation import RotationConfig  # noqa: PLC0415 - few ask for it
+
     try:
         RotationConfig.parse(config.log_rotation_config_json)
     except (TypeError, ValueError) as error:

@@ -10,6 +10,7 @@ from pykvd.config.catalog import FLAGS, Flag, Settings
 from pykvd.config.errors import ConfigError
 from pykvd.config.options import DURATION, URLS
 from pykvd.config.values import quote
+from pykvd.oserrors import reason
 
 _NANOSECONDS = 1_000_000_000
 #: The Go types of options that are numbers in a file.
@@ -51,7 +52,7 @@ def _load(path: str) -> dict[str, Any]:
             document = yaml.load(file, _Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         verb = "read" if isinstance(error, IsADirectoryError) else "open"
-        raise ConfigError(f"{verb} {path}: {(error.strerror or str(error)).lower()}") from None
+        raise ConfigError(f"{verb} {path}: {reason(error)}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"error converting YAML to JSON: yaml: {_where(error)}") from None
     if document is None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import lmdb
 
 from pykvd.mvcc.environment import latest
-from pykvd.restore import RestoreError, opened, reason
+from pykvd.oserrors import opening
+from pykvd.restore import RestoreError, opened
 from pykvd.wal import DataDirLock, DataDirLocked
 from pykvd.wal.lock import LOCK_NAME
 
@@ -60,7 +61,7 @@ def stopped_member(data_dir: Path, wal_dir: Path | None = None) -> Iterator[Memb
     except DataDirLocked as error:
         raise InUseError(f"{error}; stop the server first") from None
     except OSError as error:
-        raise OfflineError(f"open {error.filename}: {reason(error)}") from None
+        raise OfflineError(opening(error)) from None
     with lock:
         db = member / "db"
         yield MemberDirectory(
