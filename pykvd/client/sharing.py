@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from pykvd.client import errors, methods
 from pykvd.client.retry import NO_LOGIN, translate
 from pykvd.client.steps import REQUIRE_LEADER, Await, Open, Receive
-from pykvd.client.transport import CallError
+from pykvd.client.transport import CallError, decode
 from pykvd.pb import rpc_pb2 as rpc
 from pykvd.status import Code
 
@@ -242,7 +242,7 @@ class Watches:
             raise CallError(Code.DEADLINE_EXCEEDED, "no answer to a watch") from None
         if data is None:
             raise CallError(Code.UNAVAILABLE, "the server ended the watch's stream")
-        response = rpc.WatchResponse.FromString(data)
+        response = decode(rpc.WatchResponse, data)
         with self.lock:
             if self._stream is stream:
                 self._dispatch(response, len(data))

@@ -30,9 +30,13 @@ the transport when it is closed.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from pykvd.status import RpcError
+from google.protobuf.message import DecodeError, Message
+
+from pykvd.status import Code, RpcError
+
+M = TypeVar("M", bound=Message)
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -43,6 +47,14 @@ class CallError(RpcError):
     def __init__(self, code: int, message: str, *, sent: bool = True) -> None:
         super().__init__(code, message)
         self.sent = sent
+
+
+def decode(kind: type[M], data: bytes) -> M:
+    """A message as it came from a server; raises CallError if it is none of that kind."""
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise CallError(Code.INTERNAL, f"the server sent no valid {kind.__name__}") from None
 
 
 class Stream(Protocol):
