@@ -30,6 +30,16 @@ def run(words: Sequence[str], streams: Streams, environ: Mapping[str, str]) -> i
 
     Raises BrokenPipeError if nobody reads the output, and nothing else that a user can cause.
     """
+    try:
+        return _dispatch(words, streams, environ)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        streams.error_line(f"Error: {(error.strerror or str(error)).lower()}")
+        return ExitCode.ERROR
+
+
+def _dispatch(words: Sequence[str], streams: Streams, environ: Mapping[str, str]) -> int:
     if words and words[0] == COMPLETE:
         return _complete(words[1:], streams)
     try:
@@ -75,13 +85,8 @@ def _run_command(command: Command, line: Line, session: Session) -> int:
         # A name that is no UTF-8; keys and values may be anything.
         session.streams.error_line(f"Error: {NOT_UTF8}")
         return ExitCode.ERROR
-    except BrokenPipeError:
-        raise
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except OSError as error:
-        session.streams.error_line(f"Error: {(error.strerror or str(error)).lower()}")
-        return ExitCode.ERROR
     finally:
         session.close()
     return ExitCode.SUCCESS

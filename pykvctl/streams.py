@@ -29,10 +29,15 @@ class Streams:
         self.write(encode(text) + b"\n")
 
     def error_line(self, text: str) -> None:
-        """Write a line to standard error."""
+        """Write a line to standard error, unless its disk is full: the status tells enough."""
         with self._lock:
-            self.stderr.write(encode(text) + b"\n")
-            self.stderr.flush()
+            try:
+                self.stderr.write(encode(text) + b"\n")
+                self.stderr.flush()
+            except BrokenPipeError:
+                raise
+            except OSError:
+                return
 
 
 def encode(text: str) -> bytes:

@@ -1,5 +1,6 @@
 """Bad input: one line on standard error, etcdctl's exit code, never a traceback."""
 
+import io
 import os
 import signal
 import socket
@@ -15,8 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pykvctl.commands import ROOT
+from pykvctl.dispatch import run
 from pykvctl.options.command import Group
 from pykvctl.options.global_flags import GLOBAL_OPTIONS
+from pykvctl.streams import Streams
 from tests.harness import PYKVD, Server, kind_from_environment, running
 from tests.integration.pykvctl.conftest import environment
 from tests.integration.pykvctl.runner import run_cli
@@ -170,13 +173,22 @@ def test_closed_streams(server: Server) -> None:
         assert done.stdout == (b"" if closed == ">&-" else b"k\nv\n")
 
 
-def test_a_full_disk(server: Server) -> None:
-    environ = environment(server)
-    with open("/dev/full", "wb") as full:
-        words = [*PROGRAM, "put", "k", "v"]
-        done = subprocess.run(words, env=environ, stdout=full, stderr=subprocess.PIPE, check=False)
-    assert done.stderr == b"Error: no space left on device\n"
-    assert done.returncode == 1
+@pytest.mark.parametrize("words", [["put", "k", "v"], ["--help"], ["get", "-z"], ["member"]])
+def test_a_full_disk(server: Server, words: list[str]) -> None:
+    with open("/dev/full", "wb", buffering=0) as full:
+        err = io.BytesIO()
+        assert run(words, Streams(io.BytesIO(), full, err), environment(server)) == 1
+    assert err.getvalue() == b"Error: no space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [(["get"], 128), (["get", "k", "--rev=999"], 1), (["get", "k"], 0), (["bogus"], 1)],
+)
+def test_a_full_disk_below_standard_error(server: Server, words: list[str], status: int) -> None:
+    """What cannot be told is told by the status."""
+    with open("/dev/full", "wb", buffering=0) as full:
+        assert run(words, Streams(io.BytesIO(), io.BytesIO(), full), environment(server)) == status
 
 
 def _paths(group: Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
