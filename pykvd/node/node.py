@@ -32,6 +32,7 @@ from pykvd.node.batches import Batches
 from pykvd.node.commands import Command
 from pykvd.node.committer import Committer
 from pykvd.node.config import NodeConfig
+from pykvd.node.disk import explained
 from pykvd.node.driver import LogWriter, RaftDriver
 from pykvd.node.header import HeaderEncoder
 from pykvd.node.leases import CHECKPOINT_INTERVAL, EXPIRY_INTERVAL, LeaseKeeper
@@ -302,6 +303,7 @@ class Node:
 
     def post_failure(self, error: BaseException) -> None:
         """Report, from a disk thread, that it cannot go on."""
+        error = explained(error, self._storage.scratch)
         self._loop.call_soon_threadsafe(self.failed, error)
 
     def failed(self, error: BaseException) -> None:
