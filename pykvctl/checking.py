@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from pykvctl.errors import CommandError, ExitCode
 from pykvctl.gotext.quoting import quote
-from pykvctl.methods import COMPACT, DEFRAGMENT, DELETE_RANGE, RANGE
 from pykvctl.ranges import key_range
 from pykvctl.session import Session
 from pykvctl.terminal import console_on, is_fancy
+from pykvd.methods import COMPACT, DEFRAGMENT, DELETE_RANGE, RANGE
 from pykvd.pb import rpc_pb2 as rpc
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from pykvctl.dialing import describe, never_sent
 from pykvctl.endpoints import Endpoint
 from pykvctl.errors import CommandError, RequestError
 from pykvctl.gotext.durations import SECOND
-from pykvctl.methods import AUTHENTICATE, Method, Req, Resp
 from pykvctl.options.global_flags import GlobalFlags
 from pykvctl.transport import SEND_LIMIT_BYTES, TlsFiles, open_channel, read_tls_files, uses_tls
+from pykvd.methods import AUTHENTICATE, Method, Req, Resp
 from pykvd.pb import rpc_pb2 as rpc
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ import click
 
 from pykvctl.endpoints import Endpoint, parse_endpoints
 from pykvctl.errors import CommandError, RequestError
-from pykvctl.methods import MEMBER_LIST
 from pykvctl.options.values import BOOL
 from pykvctl.session import Session
+from pykvd.methods import MEMBER_LIST
 from pykvd.pb import rpc_pb2 as rpc
 
 CLUSTER = click.Option(

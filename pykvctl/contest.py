@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from pykvctl.client import Client
 from pykvctl.errors import RequestError
-from pykvctl.methods import RANGE, TXN
 from pykvctl.watcher import COMPACTED, Watch, WatchStream
+from pykvd.methods import RANGE, TXN
 from pykvd.pb import kv_pb2 as kvpb
 from pykvd.pb import rpc_pb2 as rpc
 

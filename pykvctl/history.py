@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from pykvctl.client import Client
 from pykvctl.errors import CommandError, ExitCode, RequestError
-from pykvctl.methods import RANGE
 from pykvctl.watcher import COMPACTED, Watch, WatchStream
+from pykvd.methods import RANGE
 from pykvd.pb import kv_pb2 as kvpb
 from pykvd.pb import rpc_pb2 as rpc
 

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 import grpc
 
 from pykvctl.client import Client
-from pykvctl.methods import LEASE_KEEP_ALIVE
+from pykvd.methods import LEASE_KEEP_ALIVE
 from pykvd.pb import rpc_pb2 as rpc
 
 PAUSE_S = 0.1

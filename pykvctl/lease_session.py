@@ -9,7 +9,7 @@ from pykvctl.client import Client
 from pykvctl.errors import RequestError
 from pykvctl.interrupts import LOOK_UP_S
 from pykvctl.keepalive import renewals
-from pykvctl.methods import LEASE_GRANT, LEASE_REVOKE
+from pykvd.methods import LEASE_GRANT, LEASE_REVOKE
 from pykvd.pb import rpc_pb2 as rpc
 
 REVOKE_TIMEOUT_S = 2.0

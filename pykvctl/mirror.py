@@ -10,23 +10,23 @@ also by a mirror that is started again, and even if a request that was given up 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 
 from pykvctl.client import Client
 from pykvctl.errors import CommandError, RequestError
 from pykvctl.gotext.quoting import quote
-from pykvctl.methods import RANGE, TXN
 from pykvctl.paging import Pages
 from pykvctl.ranges import key_range
 from pykvctl.watcher import COMPACTED, WatchStream
+from pykvd.methods import RANGE, TXN
 from pykvd.pb import kv_pb2 as kvpb
 from pykvd.pb import rpc_pb2 as rpc
 
 # Bytes in one request of the initial copy; servers accept 1.5 MiB unless set otherwise.
 BATCH_BYTES = 512 * 1024
 
-_REPEATABLE_TXN = replace(TXN, repeatable=True)
+_REPEATABLE_TXN = TXN.repeated()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pykvctl.client import Client
-from pykvctl.methods import RANGE
+from pykvd.methods import RANGE
 from pykvd.pb import kv_pb2 as kvpb
 from pykvd.pb import rpc_pb2 as rpc
 

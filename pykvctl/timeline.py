@@ -7,7 +7,7 @@ from pykvctl.client import Client
 from pykvctl.errors import BadArgumentsError, CommandError, RequestError
 from pykvctl.gotext.durations import parse_duration
 from pykvctl.gotext.quoting import quote
-from pykvctl.methods import Method
+from pykvd.methods import Method
 from pykvd.pb import pykvd_pb2 as pb
 
 REVISION_AT = Method(

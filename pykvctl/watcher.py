@@ -22,7 +22,7 @@ import grpc
 from pykvctl.client import REQUIRE_LEADER, Client
 from pykvctl.errors import RequestError
 from pykvctl.interrupts import LOOK_UP_S
-from pykvctl.methods import WATCH
+from pykvd.methods import WATCH
 from pykvd.pb import rpc_pb2 as rpc
 
 COMPACTED = "etcdserver: mvcc: required revision has been compacted"

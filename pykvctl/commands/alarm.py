@@ -3,9 +3,9 @@
 import click
 
 from pykvctl.errors import BadArgumentsError
-from pykvctl.methods import ALARM
 from pykvctl.options.command import Group
 from pykvctl.session import Session
+from pykvd.methods import ALARM
 from pykvd.pb import rpc_pb2 as rpc
 
 alarm = Group("alarm", short_help="Alarm related commands")

@@ -3,9 +3,9 @@
 import click
 
 from pykvctl.errors import BadArgumentsError, RequestError
-from pykvctl.methods import AUTH_DISABLE, AUTH_ENABLE, AUTH_STATUS, ROLE_ADD, USER_GRANT_ROLE
 from pykvctl.options.command import Group
 from pykvctl.session import Session
+from pykvd.methods import AUTH_DISABLE, AUTH_ENABLE, AUTH_STATUS, ROLE_ADD, USER_GRANT_ROLE
 from pykvd.pb import rpc_pb2 as rpc
 
 ROOT_ROLE_MISSING = "etcdserver: root user does not have root role"

@@ -9,10 +9,10 @@ import click
 from pykvctl.commands.v2 import PEERS, fail, use_peers
 from pykvctl.endpoints import parse_endpoint
 from pykvctl.errors import ExitCode, ReportedError, RequestError
-from pykvctl.methods import ALARM, MEMBER_LIST, RANGE
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import BOOL
 from pykvctl.session import Session
+from pykvd.methods import ALARM, MEMBER_LIST, RANGE
 from pykvd.pb import rpc_pb2 as rpc
 
 #: Seconds between the checks of `--forever`.

@@ -4,10 +4,10 @@ import click
 
 from pykvctl.errors import BadArgumentsError, CommandError
 from pykvctl.gotext.numbers import parse_int
-from pykvctl.methods import COMPACT
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import BOOL
 from pykvctl.session import Session
+from pykvd.methods import COMPACT
 from pykvd.pb import rpc_pb2 as rpc
 
 

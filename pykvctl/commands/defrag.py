@@ -8,10 +8,10 @@ from pykvctl.cluster import CLUSTER, addressed_endpoints
 from pykvctl.commands.data_dir import defragment_directory
 from pykvctl.errors import ReportedError, RequestError
 from pykvctl.gotext.durations import format_duration
-from pykvctl.methods import DEFRAGMENT
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import STRING
 from pykvctl.session import Session
+from pykvd.methods import DEFRAGMENT
 from pykvd.pb import rpc_pb2 as rpc
 
 

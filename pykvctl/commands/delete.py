@@ -8,11 +8,11 @@ import click
 from pykvctl.commands.get import check_range_flags
 from pykvctl.errors import BadArgumentsError
 from pykvctl.gotext.quoting import quote
-from pykvctl.methods import DELETE_RANGE
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import BOOL
 from pykvctl.ranges import key_range
 from pykvctl.session import Session
+from pykvd.methods import DELETE_RANGE
 from pykvd.pb import rpc_pb2 as rpc
 
 # A range that was not asked for by a flag may be a mistake: two keys meant, a whole range deleted.

@@ -3,9 +3,9 @@
 import click
 
 from pykvctl.errors import BadArgumentsError
-from pykvctl.methods import DOWNGRADE
 from pykvctl.options.command import Group
 from pykvctl.session import Session
+from pykvd.methods import DOWNGRADE
 from pykvd.pb import rpc_pb2 as rpc
 
 downgrade = Group("downgrade", short_help="Downgrade related commands")

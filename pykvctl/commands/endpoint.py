@@ -10,12 +10,12 @@ from pykvctl.cluster import CLUSTER, addressed_endpoints
 from pykvctl.endpoints import Endpoint
 from pykvctl.errors import CommandError, ReportedError, RequestError
 from pykvctl.hints import hint_alarms
-from pykvctl.methods import ALARM, HASH_KV, RANGE, STATUS
 from pykvctl.options.command import Group, flag
 from pykvctl.options.values import INT
 from pykvctl.output.printer import EndpointHash, EndpointHealth, EndpointStatus
 from pykvctl.output.rows import alarm_name
 from pykvctl.session import Session
+from pykvd.methods import ALARM, HASH_KV, RANGE, STATUS
 from pykvd.pb import rpc_pb2 as rpc
 
 endpoint = Group("endpoint", short_help="Endpoint related commands", persistent=[CLUSTER])

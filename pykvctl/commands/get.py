@@ -7,11 +7,11 @@ import click
 
 from pykvctl.errors import BadArgumentsError, CommandError, ExitCode
 from pykvctl.gotext.quoting import quote
-from pykvctl.methods import RANGE
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import BOOL, INT, STRING
 from pykvctl.ranges import key_range
 from pykvctl.session import Session
+from pykvd.methods import RANGE
 from pykvd.pb import rpc_pb2 as rpc
 
 _ORDERS = {"": "NONE", "ASCEND": "ASCEND", "DESCEND": "DESCEND"}

@@ -5,10 +5,10 @@ import click
 from pykvctl.errors import BadArgumentsError, CommandError, ExitCode, RequestError
 from pykvctl.gotext.numbers import parse_int
 from pykvctl.keepalive import renew, renewals
-from pykvctl.methods import LEASE_GRANT, LEASE_LEASES, LEASE_REVOKE, LEASE_TIME_TO_LIVE
 from pykvctl.options.command import Group, flag
 from pykvctl.options.values import BOOL
 from pykvctl.session import Session
+from pykvd.methods import LEASE_GRANT, LEASE_LEASES, LEASE_REVOKE, LEASE_TIME_TO_LIVE
 from pykvd.pb import rpc_pb2 as rpc
 
 lease = Group("lease", short_help="Lease related commands")

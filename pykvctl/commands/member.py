@@ -4,10 +4,10 @@ import click
 
 from pykvctl.errors import CommandError, ExitCode
 from pykvctl.gotext.quoting import quote
-from pykvctl.methods import MEMBER_LIST
 from pykvctl.options.command import Group, flag
 from pykvctl.options.values import STRING
 from pykvctl.session import Session
+from pykvd.methods import MEMBER_LIST
 from pykvd.pb import rpc_pb2 as rpc
 
 _CHANGES = "pykvctl.commands.member_change"

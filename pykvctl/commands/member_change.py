@@ -4,10 +4,10 @@ import click
 
 from pykvctl.errors import BadArgumentsError, CommandError
 from pykvctl.gotext.numbers import parse_uint
-from pykvctl.methods import MEMBER_ADD, MEMBER_PROMOTE, MEMBER_REMOVE, MEMBER_UPDATE
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import BOOL, STRING
 from pykvctl.session import Session
+from pykvd.methods import MEMBER_ADD, MEMBER_PROMOTE, MEMBER_REMOVE, MEMBER_UPDATE
 from pykvd.pb import rpc_pb2 as rpc
 
 

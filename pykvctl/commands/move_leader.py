@@ -4,9 +4,9 @@ import click
 
 from pykvctl.errors import BadArgumentsError, RequestError
 from pykvctl.gotext.numbers import parse_uint
-from pykvctl.methods import MOVE_LEADER, STATUS
 from pykvctl.options.command import command
 from pykvctl.session import Session
+from pykvd.methods import MOVE_LEADER, STATUS
 from pykvd.pb import rpc_pb2 as rpc
 
 

@@ -7,10 +7,10 @@ import click
 
 from pykvctl.errors import BadArgumentsError
 from pykvctl.gotext.numbers import parse_int
-from pykvctl.methods import PUT
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import BOOL, STRING
 from pykvctl.session import Session
+from pykvd.methods import PUT
 from pykvd.pb import rpc_pb2 as rpc
 
 

@@ -5,7 +5,11 @@ import os
 import click
 
 from pykvctl.errors import BadArgumentsError
-from pykvctl.methods import (
+from pykvctl.options.command import Group, flag
+from pykvctl.options.values import BOOL
+from pykvctl.ranges import ZERO, prefix_end
+from pykvctl.session import Session
+from pykvd.methods import (
     ROLE_ADD,
     ROLE_DELETE,
     ROLE_GET,
@@ -13,10 +17,6 @@ from pykvctl.methods import (
     ROLE_LIST,
     ROLE_REVOKE_PERMISSION,
 )
-from pykvctl.options.command import Group, flag
-from pykvctl.options.values import BOOL
-from pykvctl.ranges import ZERO, prefix_end
-from pykvctl.session import Session
 from pykvd.pb import auth_pb2 as authpb
 from pykvd.pb import rpc_pb2 as rpc
 

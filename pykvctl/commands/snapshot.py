@@ -10,10 +10,10 @@ import click
 from pykvctl.errors import BadArgumentsError, CommandError, ExitCode, RequestError
 from pykvctl.gotext.durations import format_duration
 from pykvctl.gotext.numbers import human_bytes
-from pykvctl.methods import SNAPSHOT
 from pykvctl.options.command import Group
 from pykvctl.session import Session
 from pykvctl.terminal import progress_of_bytes
+from pykvd.methods import SNAPSHOT
 from pykvd.pb import rpc_pb2 as rpc
 
 snapshot = Group(

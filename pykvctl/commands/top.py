@@ -15,13 +15,13 @@ from pykvctl.errors import BadArgumentsError, RequestError
 from pykvctl.gotext.durations import SECOND
 from pykvctl.gotext.numbers import human_bytes
 from pykvctl.interrupts import interruptible
-from pykvctl.methods import STATUS
 from pykvctl.metrics import read_metrics
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import BOOL, DURATION, INT
 from pykvctl.output.rows import yes_no
 from pykvctl.session import Session
 from pykvctl.terminal import console_on, is_fancy
+from pykvd.methods import STATUS
 from pykvd.pb import rpc_pb2 as rpc
 
 if TYPE_CHECKING:

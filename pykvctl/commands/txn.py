@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import click
 
 from pykvctl.errors import BadArgumentsError, CommandError, ExitCode
-from pykvctl.methods import TXN
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import BOOL
 from pykvctl.session import Session
 from pykvctl.txntext import parse_compare, parse_operation
+from pykvd.methods import TXN
 from pykvd.pb import rpc_pb2 as rpc
 
 

@@ -8,12 +8,12 @@ from pykvctl.client import Client
 from pykvctl.errors import BadArgumentsError, CommandError, RequestError
 from pykvctl.gotext.quoting import quote
 from pykvctl.history import Change, history_of
-from pykvctl.methods import RANGE, TXN
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import BOOL
 from pykvctl.output.json import to_json
 from pykvctl.session import Session
 from pykvctl.watcher import COMPACTED
+from pykvd.methods import RANGE, TXN
 from pykvd.pb import kv_pb2 as kvpb
 from pykvd.pb import rpc_pb2 as rpc
 

@@ -3,7 +3,11 @@
 import click
 
 from pykvctl.errors import BadArgumentsError
-from pykvctl.methods import (
+from pykvctl.options.command import Group, flag
+from pykvctl.options.values import BOOL, STRING
+from pykvctl.prompt import read_password
+from pykvctl.session import Session
+from pykvd.methods import (
     ROLE_GET,
     USER_ADD,
     USER_CHANGE_PASSWORD,
@@ -13,10 +17,6 @@ from pykvctl.methods import (
     USER_LIST,
     USER_REVOKE_ROLE,
 )
-from pykvctl.options.command import Group, flag
-from pykvctl.options.values import BOOL, STRING
-from pykvctl.prompt import read_password
-from pykvctl.session import Session
 from pykvd.pb import auth_pb2 as authpb
 from pykvd.pb import rpc_pb2 as rpc
 

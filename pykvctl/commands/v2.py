@@ -12,12 +12,12 @@ import click
 
 from pykvctl.endpoints import parse_endpoints
 from pykvctl.errors import ExitCode, ReportedError
-from pykvctl.methods import LEASE_GRANT, LEASE_REVOKE, TXN
 from pykvctl.options.command import command, flag
 from pykvctl.options.values import BOOL, INT, LIST, STRING
 from pykvctl.paging import Pages
 from pykvctl.ranges import prefix_end
 from pykvctl.session import Session
+from pykvd.methods import LEASE_GRANT, LEASE_REVOKE, TXN
 from pykvd.pb import kv_pb2 as kvpb
 from pykvd.pb import rpc_pb2 as rpc
 

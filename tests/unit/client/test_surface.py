@@ -18,6 +18,7 @@ from pykvd.client.aio import watch as aio_watch
 from pykvd.client.sync import admin, lease, recipes, stm, watch
 
 SHARED = {
+    "pykvd.methods",
     "pykvd.status",
     "pykvd.transport",
     "pykvd.transport.client_call",
@@ -30,7 +31,7 @@ SHARED = {
     "pykvd.transport.limits",
     "pykvd.version",
 }
-"""What the client has in common with the server and its peers."""
+"""What the client has in common with the server, its peers and the command line."""
 PAIRS = [
     (Client, AsyncClient),
     *(

@@ -1,7 +1,13 @@
-"""The remote procedures of the etcd v3 API that commands call, with their types."""
+"""The methods of the etcd v3 API: path, messages, and which may be called again.
 
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+A *repeatable* one may be called again when nobody knows whether it was carried out: it changes
+nothing, and answers as if it had not been called before. Clients that know more of a call repeat
+others as well (`Method.repeated`).
+"""
+
+from __future__ import annotations
+
+from typing import Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
@@ -11,14 +17,17 @@ Req = TypeVar("Req", bound=Message)
 Resp = TypeVar("Resp", bound=Message)
 
 
-@dataclass(frozen=True)
-class Method(Generic[Req, Resp]):
-    """One procedure; a `repeatable` one may be sent again when its outcome is unknown."""
+class Method(NamedTuple, Generic[Req, Resp]):
+    """One method."""
 
     path: str
     request: type[Req]
     response: type[Resp]
     repeatable: bool = False
+
+    def repeated(self) -> Method[Req, Resp]:
+        """The same for a call that may be repeated."""
+        return self._replace(repeatable=True)
 
 
 def _kv(name: str) -> str:
@@ -76,10 +85,10 @@ def _maintenance(name: str) -> str:
 ALARM = Method(_maintenance("Alarm"), rpc.AlarmRequest, rpc.AlarmResponse)
 STATUS = Method(_maintenance("Status"), rpc.StatusRequest, rpc.StatusResponse, repeatable=True)
 DEFRAGMENT = Method(_maintenance("Defragment"), rpc.DefragmentRequest, rpc.DefragmentResponse)
+HASH = Method(_maintenance("Hash"), rpc.HashRequest, rpc.HashResponse, repeatable=True)
 HASH_KV = Method(_maintenance("HashKV"), rpc.HashKVRequest, rpc.HashKVResponse, repeatable=True)
 SNAPSHOT = Method(_maintenance("Snapshot"), rpc.SnapshotRequest, rpc.SnapshotResponse)
 MOVE_LEADER = Method(_maintenance("MoveLeader"), rpc.MoveLeaderRequest, rpc.MoveLeaderResponse)
-
 DOWNGRADE = Method(_maintenance("Downgrade"), rpc.DowngradeRequest, rpc.DowngradeResponse)
 
 
