@@ -17,10 +17,13 @@ def expel_others(storage: Storage) -> list[int]:
     """Make this member the only one; returns the ids of those removed, none if it was alone.
 
     To be called before a node starts on the storage. The other members' ids can never join again.
+    Should power fail, any part of the records may be on the disk: all of them are needed for a
+    change, and the next call completes them.
     """
     own = storage.identity.member_id
     others = [each for each in _member_ids(storage) if each != own]
-    if not others:
+    # Removals that the log holds already need the mark, if power failed before that was written.
+    if not others and storage.conf_state.members() == (own,):
         return []
     replay, state = storage.replay, storage.hard_state
     term = max(state.term, replay.entries[-1].term if replay.entries else replay.snapshot.term)

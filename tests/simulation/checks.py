@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.simulation.command_check import CommandChecks
 from tests.simulation.raft_checks import LogChecks, RaftChecks, Violation
+from tests.simulation.state import State
 from tests.simulation.truth import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pykvd.lease.lessor import Lessor
     from pykvd.mvcc.store import Event
     from pykvd.node.storage import Storage
     from pykvd.raft import Entry
@@ -25,6 +26,7 @@ class Checks:
         self._world = world
         self.raft = RaftChecks()
         self.truth = Truth()
+        self.commands = CommandChecks(world)
 
     def opened(self, process: Process, storage: Storage) -> None:
         """The disk was read."""
@@ -34,6 +36,7 @@ class Checks:
         """The node of a new life is made; see what its state machine does from now on."""
         node = process.node
         self.loaded(process)
+        self.commands.watch(process)
         watches = node.applier.notify
 
         def notify(revision: int, events: list[Event]) -> None:
@@ -56,15 +59,13 @@ class Checks:
 
     def applied(self, process: Process, entries: Sequence[Entry]) -> None:
         """Entries are applied."""
-        node = process.node
         self.raft.applied(process, entries)
-        self.truth.entry_applied(
-            process.id,
-            entries[-1].index,
-            node.store.revision,
-            _leases(node.lessor),
-            self._world.scheduler.now,
-        )
+        self.entry_applied(process, entries[-1].index)
+
+    def entry_applied(self, process: Process, index: int) -> None:
+        """A member has applied an entry, and nothing behind it yet."""
+        state = State.of(process.node.applier)
+        self.truth.entry_applied(process.id, index, state, self._world.scheduler.now)
 
     def stepped(self, process: Process) -> None:
         """A process has finished a turn."""
@@ -74,16 +75,27 @@ class Checks:
         """A member read its store's file; it must hold what others had at its applied index."""
         node, now = process.node, self._world.scheduler.now
         index = node.committer.index
-        self.truth.loaded(process.id, index, node.store, _leases(node.lessor), now)
+        self.truth.loaded(process.id, index, node.store, State.of(node.applier), now)
+
+    def _members(self) -> list[Process]:
+        """The members as the leader knows them, if there is one."""
+        leader = self._world.leader()
+        if leader is None:
+            return []
+        ids = [member.id for member in leader.node.membership.in_order()]
+        # One whose addition was committed only now has never been started.
+        return [self._world.members[each] for each in ids if each in self._world.members]
+
+    def at_rest(self) -> bool:
+        """Whether all members have applied everything."""
+        members = self._members()
+        return {process.node.committer.index for process in members} == {self.raft.commit}
 
     def settled(self) -> None:
         """In the quiet phase all members have become equal, and one leads."""
-        leader = self._world.leader()
-        if leader is None:
+        members = self._members()
+        if not members:
             raise Violation("no leader although nothing is broken any more")
-        ids = [member.id for member in leader.node.membership.in_order()]
-        # One whose addition was committed only now has never been started.
-        members = [self._world.members[each] for each in ids if each in self._world.members]
         applied = {process.id: process.node.committer.index for process in members}
         if set(applied.values()) != {self.raft.commit}:
             raise Violation(f"members stay apart: {applied} of {self.raft.commit} applied")
@@ -91,10 +103,3 @@ class Checks:
             self.loaded(process)
             if not process.serving:
                 raise Violation(f"m{process.id} does not serve clients")
-        stores = [process.node.store for process in members]
-        if len({store.compact_revision for store in stores}) > 1:
-            raise Violation("members are compacted at different revisions")
-
-
-def _leases(lessor: Lessor) -> tuple[int, ...]:
-    return tuple(sorted(lessor.leases))

@@ -137,6 +137,17 @@ class _NoLock:
         """Nothing is held."""
 
 
+class Unsynced(Wal):
+    """The log on a disk that takes writes and never gets to sync them: power is about to fail."""
+
+    def __init__(self, wal: Wal) -> None:
+        self.__dict__ = wal.__dict__
+
+    def commit(self, records: Sequence[Record]) -> None:
+        """Write, and no more."""
+        self.append(records)
+
+
 class LogObserver(Protocol):
     """Who wants to know what is written to a log."""
 

@@ -30,6 +30,7 @@ class Faults:
             "pause": self.pause_one,
             "pause leader": self.pause_leader,
             "slow disk": self.slow_disk,
+            "stop": self.stop_one,
             "transfer": self.transfer,
             "bad network": self.bad_network,
         }
@@ -63,6 +64,8 @@ class Faults:
         conditions.loss = conditions.duplication = conditions.straggler = 0.0
         conditions.jitter = min(conditions.jitter, 0.01)
         for process in world.members.values():
+            if process.running and process.stopping:
+                process.crash()
             process.disk.speed = world.plan.disk
             if process.running:
                 process.loop.paused_until = 0.0
@@ -161,6 +164,19 @@ class Faults:
         """Power off everything at once."""
         for process in self._running():
             self._crash(process, longest=0.5)
+
+    def stop_one(self) -> None:
+        """End one member as SIGTERM does, often the leader; it hands over first."""
+        running = [each for each in self._running() if each.serving]
+        leader = self._world.leader()
+        if not running:
+            return
+        process = self._rng.choice(running)
+        if leader is not None and leader.serving and self._rng.random() < 0.6:
+            process = leader
+        self._world.note("m%d is told to stop", process.id)
+        process.stop()
+        self._later(lambda: self._start(process))
 
     def _crash(self, process: Process, *, longest: float = 3.0) -> None:
         self._world.note("m%d crashes", process.id)

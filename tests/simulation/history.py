@@ -25,12 +25,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
+from pykvd.pb import rpc_pb2 as rpc
 from tests.simulation.model import Model
 from tests.simulation.operation import Method, Operation, Outcome
 from tests.simulation.raft_checks import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tests.simulation.truth import Change, Truth
 
@@ -41,8 +42,9 @@ CHECKED_ANSWERS = {Method.PUT, Method.DELETE_RANGE, Method.TXN, Method.RANGE}
 class HistoryCheck:
     """One check of one history against what really happened. Raises Violation."""
 
-    def __init__(self, history: list[Operation], truth: Truth) -> None:
+    def __init__(self, history: list[Operation], truth: Truth, users: Mapping[int, str]) -> None:
         self._history = history
+        self._users = users
         self._truth = truth
         self._floors = _Floors(history)
         self._by_number = {operation.number: operation for operation in history}
@@ -73,6 +75,9 @@ class HistoryCheck:
             raise Violation(f"{cause} took effect twice, at {cause.revision} and {revision}")
         if cause.outcome is Outcome.REFUSED:
             raise Violation(f"{cause} was refused ({cause.error}), but is revision {revision}")
+        user = self._users.get(revision, cause.user)
+        if cause.user != user:
+            raise Violation(f"{cause} is revision {revision}, in the name of {user}")
         if revision <= self._floors.before(cause.invoked):
             raise Violation(f"{cause} is revision {revision}, older than what was answered before")
         cause.revision = revision
@@ -189,9 +194,19 @@ def is_serializable(operation: Operation) -> bool:
             ops = (*operation.request.success, *operation.request.failure)
             return all(op.HasField("request_range") and op.request_range.serializable for op in ops)
         # The headers of these are the leader's or the member's own, and say nothing of order.
-        case Method.KEEP_ALIVE:
+        case Method.KEEP_ALIVE | Method.MOVE_LEADER:
             return True
+        case Method.DOWNGRADE:
+            return bool(operation.request.action == rpc.DowngradeRequest.VALIDATE)
     return False
+
+
+def is_read(operation: Operation) -> bool:
+    """Whether it reads keys and does nothing else."""
+    if operation.method is not Method.TXN:
+        return operation.method is Method.RANGE
+    ops = (*operation.request.success, *operation.request.failure)
+    return all(op.HasField("request_range") for op in ops)
 
 
 def may_write(operation: Operation) -> bool:
@@ -219,6 +234,8 @@ def _keys(changes: tuple[Change, ...]) -> str:
     return ", ".join(f"{'delete' if kv is None else 'put'} {key!r}" for key, kv in changes)
 
 
-def check_history(history: list[Operation], truth: Truth) -> None:
-    """Check a finished run. Raises Violation."""
-    HistoryCheck(history, truth).run()
+def check_history(
+    history: list[Operation], truth: Truth, users: Mapping[int, str] | None = None
+) -> None:
+    """Check a finished run; `users` are those of revisions, while auth was on. Raises Violation."""
+    HistoryCheck(history, truth, users or {}).run()

@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 ELECTION_SLACK_SECONDS = 5.0
 """In quiet times: until a leader is there, and has begun to expire leases."""
+RETRY_SECONDS = 8.0
+"""After this a revoke that was refused comes again (`NodeConfig.request_timeout`)."""
 EXPIRY_SLACK_SECONDS = 3.0
 """The grace of a new leader, the interval between two passes, and the log."""
 
 
-def check_leases(history: list[Operation], truth: Truth, plan: Plan, now: float) -> None:
-    """Check a finished run. Raises Violation."""
+def check_leases(
+    history: list[Operation], truth: Truth, plan: Plan, now: float, blocked_until: float = 0.0
+) -> None:
+    """Check a finished run; until `blocked_until` no lease could be ended. Raises Violation."""
+    calm = max(plan.seconds + ELECTION_SLACK_SECONDS, blocked_until + RETRY_SECONDS)
     by_lease: dict[int, list[Operation]] = {}
     for operation in history:
         if operation.method in (Method.GRANT, Method.KEEP_ALIVE, Method.REVOKE):
@@ -31,17 +36,23 @@ def check_leases(history: list[Operation], truth: Truth, plan: Plan, now: float)
     for lease_id, operations in by_lease.items():
         grant = operations[0]
         if grant.outcome is Outcome.ANSWERED:
-            _check_lease(lease_id, grant.response.TTL, operations, truth, plan, now)
+            _check_lease(lease_id, grant.response.TTL, operations, truth, plan, now, calm)
     _check_attachments(truth)
 
 
 def _check_lease(
-    lease_id: int, ttl: int, operations: list[Operation], truth: Truth, plan: Plan, now: float
+    lease_id: int,
+    ttl: int,
+    operations: list[Operation],
+    truth: Truth,
+    plan: Plan,
+    now: float,
+    calm: float,
 ) -> None:
     end = truth.lease_ends.get(lease_id)
     if end is None:
         last = max(operation.invoked for operation in operations)
-        due = max(last, plan.seconds + ELECTION_SLACK_SECONDS) + ttl / (1 - plan.clock_skew)
+        due = max(last, calm) + ttl / (1 - plan.clock_skew)
         if due + EXPIRY_SLACK_SECONDS < now:
             raise Violation(f"lease {lease_id} of {ttl}s, last renewed at {last:.3f}, never ended")
         return

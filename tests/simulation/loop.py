@@ -27,6 +27,8 @@ TURN_STEPS_MAX = 10_000
 """Callbacks that a process may run before time passes."""
 EVENTS_MAX = 1_000_000
 """Events of a run; the busiest has a tenth of that."""
+EPOCH = 1_700_000_000
+"""What clocks on walls show when a run begins, in seconds."""
 
 
 class Scheduler:
@@ -62,8 +64,9 @@ class ProcessLoop(asyncio.BaseEventLoop):
     """The event loop of one process.
 
     `disk` is the machine's, for code that asks its loop for it; `rate` is how fast the process's
-    clock runs and `offset` what it shows in the beginning; `stepped` is called after each turn. An
-    exception that nobody in the process handles ends the run: `Scheduler.run` raises it.
+    clock runs and `offset` what it shows in the beginning; `wall_offset` is how wrong its time of
+    day is; `stepped` is called after each turn. An exception that nobody in the process handles
+    ends the run: `Scheduler.run` raises it.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class ProcessLoop(asyncio.BaseEventLoop):
         *,
         rate: float,
         offset: float,
+        wall_offset: float = 0.0,
         stepped: Callable[[], None],
     ) -> None:
         self._in_turn = False
@@ -83,6 +87,7 @@ class ProcessLoop(asyncio.BaseEventLoop):
         self._scheduler = scheduler
         self._rate = rate
         self._offset = offset
+        self._wall_offset = wall_offset
         self._stepped = stepped
         self._ready: deque[asyncio.Handle] = deque()
         self._tasks: list[asyncio.Task[Any]] = []
@@ -140,6 +145,10 @@ class ProcessLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         """The process's own clock, in seconds."""
         return self._offset + self._scheduler.now * self._rate
+
+    def time_of_day(self) -> int:
+        """Nanoseconds since the epoch, by the clock on the machine's wall."""
+        return round((EPOCH + self._wall_offset + self._scheduler.now * self._rate) * 1e9)
 
     def call_soon(
         self,

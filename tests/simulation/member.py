@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
-from pykvd.api.access import Access
-from pykvd.api.kv import KVService
-from pykvd.api.lease import LeaseService
-from pykvd.api.watch import WatchService
+from pykvd.auth.tokens import SimpleTokens
+from pykvd.node.disaster import expel_others
 from pykvd.node.node import Node
-from pykvd.node.quota import Quota
-from tests.simulation.disk import Disk, SimulatedWalWriter
+from tests.simulation.disk import Disk, SimulatedWalWriter, Unsynced
 from tests.simulation.loop import ProcessLoop
+from tests.simulation.offered import Offered
 from tests.simulation.peers import SimulatedPeers
 
 if TYPE_CHECKING:
@@ -23,9 +21,6 @@ if TYPE_CHECKING:
     from pykvd.raft import Entry, Snapshot, SoftState
     from pykvd.wal import Wal
     from tests.simulation.world import World
-
-PROGRESS_SECONDS = 2.0
-"""Seconds between periodic progress notices of a watch."""
 
 
 class ObservedNode(Node):
@@ -40,6 +35,7 @@ class ObservedNode(Node):
             on_failure=process.failed,
             on_removed=process.removed,
             log_writer=process.make_log_writer,
+            tokens=SimpleTokens(process.world.plan.token_seconds, asyncio.get_running_loop().time),
         )
 
     def apply(self, entries: Sequence[Entry]) -> None:
@@ -72,12 +68,16 @@ class Process:
         self.rate = 1.0
         self.running = False
         self.serving = False
-        """Whether clients can connect: the node has started."""
+        """Whether clients can connect: the node has started and is not stopping."""
         self.gone = False
         """Whether the member was removed from the cluster."""
+        self.stopping = False
+        self.forced = False
+        """Whether it is started with --force-new-cluster."""
         self.loop: ProcessLoop
         self.peers: SimulatedPeers
         self.node: ObservedNode
+        self.offered: Offered
 
     def start(self) -> None:
         """Begin a new life from what the disk holds, unless there is one."""
@@ -89,21 +89,40 @@ class Process:
             self.disk,
             rate=self.rate,
             offset=world.rng.uniform(0, 1000),
+            wall_offset=world.rng.uniform(-1, 1) * world.plan.wall_skew,
             stepped=lambda: world.checks.stepped(self),
         )
-        self.running = True
+        self.running, self.stopping = True, False
         self.loop.run(self._boot)
+
+    @property
+    def serves_all(self) -> bool:
+        """Whether clients can connect, and are not sent away as by a learner."""
+        return self.serving and not self.node.is_learner
+
+    def start_torn(self) -> None:
+        """Begin with --force-new-cluster, and lose power before what that writes is synced."""
+        loop = ProcessLoop(
+            self.world.scheduler, self.disk, rate=1.0, offset=0.0, stepped=lambda: None
+        )
+
+        def boot() -> None:
+            storage = self.disk.open(loop)
+            storage.wal = Unsynced(storage.wal)
+            expel_others(storage)
+
+        loop.run(boot)
+        loop.kill()
+        self.disk.crash()
 
     def _boot(self) -> None:
         storage = self.disk.open(self.loop)
+        if self.forced:
+            expel_others(storage)
         self.world.checks.opened(self, storage)
         self.peers = SimulatedPeers(self)
         self.node = ObservedNode(self, self.config, storage)
-        quota = Quota(self.node, 0)
-        access = Access(self.node)
-        self.kv = KVService(self.node, quota, access, max_txn_ops=128)
-        self.lease = LeaseService(self.node, quota, access)
-        self.watch = WatchService(self.node, access, progress_interval=PROGRESS_SECONDS)
+        self.offered = Offered(self)
         self.world.checks.started(self)
         self.loop.create_task(self._serve())
 
@@ -126,6 +145,16 @@ class Process:
         self.disk.crash()
         self.world.disconnected(self)
 
+    def stop(self) -> None:
+        """End the process gracefully, as SIGTERM does; nothing when it is not up."""
+        if self.serving:
+            self.serving, self.stopping = False, True
+            self.loop.run(lambda: self.loop.create_task(self._stop(self.loop)))
+
+    async def _stop(self, loop: ProcessLoop) -> None:
+        await self.node.stop()
+        self.world.scheduler.after(0.0, lambda: self._exit() if self.loop is loop else None)
+
     def failed(self, error: BaseException) -> None:
         """The node cannot go on; no disk fails here, so this is a bug."""
         raise error
@@ -141,6 +170,7 @@ class Process:
         if self.running:
             self.loop.kill()
             self.running = self.serving = False
+            self.disk.files_by_path.clear()
             self.world.disconnected(self)
 
     def pause(self, seconds: float) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pykvd.pb import pykvd_pb2 as pb
+from pykvd.pb import rpc_pb2 as rpc
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -21,6 +24,90 @@ class Method(Enum):
     GRANT = "grant"
     REVOKE = "revoke"
     KEEP_ALIVE = "keepalive"
+    REVISION_AT = "revision at"
+    TIMES = "times"
+    AUTHENTICATE = "login"
+    AUTH_ENABLE = "auth enable"
+    AUTH_DISABLE = "auth disable"
+    USER_ADD = "user add"
+    USER_DELETE = "user delete"
+    USER_CHANGE_PASSWORD = "user passwd"
+    USER_GRANT_ROLE = "user grant"
+    USER_REVOKE_ROLE = "user revoke"
+    ROLE_ADD = "role add"
+    ROLE_DELETE = "role delete"
+    ROLE_GRANT_PERMISSION = "role grant"
+    ROLE_REVOKE_PERMISSION = "role revoke"
+    ALARM = "alarm"
+    DOWNGRADE = "downgrade"
+    MOVE_LEADER = "move leader"
+
+
+class Served(NamedTuple):
+    """Where a method is found, and what it answers with."""
+
+    path: str
+    response: type[Message]
+
+
+def _service(name: str, methods: dict[Method, tuple[str, type[Message]]]) -> dict[Method, Served]:
+    return {each: Served(f"/{name}/{rest[0]}", rest[1]) for each, rest in methods.items()}
+
+
+AUTH_CHANGES = {
+    Method.AUTH_ENABLE: ("AuthEnable", rpc.AuthEnableResponse),
+    Method.AUTH_DISABLE: ("AuthDisable", rpc.AuthDisableResponse),
+    Method.USER_ADD: ("UserAdd", rpc.AuthUserAddResponse),
+    Method.USER_DELETE: ("UserDelete", rpc.AuthUserDeleteResponse),
+    Method.USER_CHANGE_PASSWORD: ("UserChangePassword", rpc.AuthUserChangePasswordResponse),
+    Method.USER_GRANT_ROLE: ("UserGrantRole", rpc.AuthUserGrantRoleResponse),
+    Method.USER_REVOKE_ROLE: ("UserRevokeRole", rpc.AuthUserRevokeRoleResponse),
+    Method.ROLE_ADD: ("RoleAdd", rpc.AuthRoleAddResponse),
+    Method.ROLE_DELETE: ("RoleDelete", rpc.AuthRoleDeleteResponse),
+    Method.ROLE_GRANT_PERMISSION: ("RoleGrantPermission", rpc.AuthRoleGrantPermissionResponse),
+    Method.ROLE_REVOKE_PERMISSION: ("RoleRevokePermission", rpc.AuthRoleRevokePermissionResponse),
+}
+"""Methods that change users, roles or auth itself: for root alone, while auth is on."""
+
+METHODS: dict[Method, Served] = (
+    _service(
+        "etcdserverpb.KV",
+        {
+            Method.RANGE: ("Range", rpc.RangeResponse),
+            Method.PUT: ("Put", rpc.PutResponse),
+            Method.DELETE_RANGE: ("DeleteRange", rpc.DeleteRangeResponse),
+            Method.TXN: ("Txn", rpc.TxnResponse),
+            Method.COMPACT: ("Compact", rpc.CompactionResponse),
+        },
+    )
+    | _service(
+        "etcdserverpb.Lease",
+        {
+            Method.GRANT: ("LeaseGrant", rpc.LeaseGrantResponse),
+            Method.REVOKE: ("LeaseRevoke", rpc.LeaseRevokeResponse),
+            Method.KEEP_ALIVE: ("LeaseKeepAlive", rpc.LeaseKeepAliveResponse),
+        },
+    )
+    | _service(
+        "etcdserverpb.Auth",
+        AUTH_CHANGES | {Method.AUTHENTICATE: ("Authenticate", rpc.AuthenticateResponse)},
+    )
+    | _service(
+        "etcdserverpb.Maintenance",
+        {
+            Method.ALARM: ("Alarm", rpc.AlarmResponse),
+            Method.DOWNGRADE: ("Downgrade", rpc.DowngradeResponse),
+            Method.MOVE_LEADER: ("MoveLeader", rpc.MoveLeaderResponse),
+        },
+    )
+    | _service(
+        "pykvdpb.Timeline",
+        {
+            Method.REVISION_AT: ("RevisionAt", pb.RevisionAtResponse),
+            Method.TIMES: ("Times", pb.TimesResponse),
+        },
+    )
+)
 
 
 class Outcome(Enum):
@@ -43,6 +130,8 @@ class Operation:
     method: Method
     request: Any
     invoked: float
+    user: str = ""
+    """Whose token went with it."""
     returned: float = float("inf")
     outcome: Outcome = Outcome.UNKNOWN
     response: Any = None
@@ -58,7 +147,8 @@ class Operation:
 
     def __str__(self) -> str:
         text = _words(self.request)
-        return f"c{self.client} #{self.number} {self.method.value} {text}"
+        name = f"c{self.client}" + f" as {self.user}" * bool(self.user)
+        return f"{name} #{self.number} {self.method.value} {text}"
 
 
 def _words(message: Message) -> str:

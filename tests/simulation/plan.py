@@ -25,6 +25,7 @@ FAULTS = (
     "pause",
     "pause leader",
     "slow disk",
+    "stop",
     "transfer",
     "bad network",
 )
@@ -57,8 +58,18 @@ class Plan:
     watchers: int = 2
     compaction: bool = False
     membership: bool = False
+    users: tuple[str, ...] = ()
+    """Auth is turned on, and clients are these users."""
+    token_seconds: int = 300
+    """How long a token lives that nobody uses."""
+    quota_bytes: int = 0
+    """What the store may hold before the alarm; 0 is no limit."""
+    wall_skew: float = 0.0
+    """Seconds by which the time of day of a process is wrong at most."""
+    disaster: bool = False
+    """Whether all members but one are lost in the end (--force-new-cluster)."""
     weights: dict[str, float] = field(default_factory=dict)
-    """How often clients do what, by name of the operation; 1 where it is not given."""
+    """How often clients do what, by name of the operation."""
 
 
 def draw_plan(rng: Random) -> Plan:
@@ -84,10 +95,19 @@ def draw_plan(rng: Random) -> Plan:
         watchers=rng.choice((1, 2, 3)),
         compaction=rng.random() < 0.5,
         membership=rng.random() < 0.3,
-        weights={
-            name: rng.choice((0.2, 1.0, 3.0)) for name in ("put", "get", "delete", "txn", "lease")
-        },
+        users=rng.choice(((), (), ("u1",), ("u1", "u2"))),
+        token_seconds=rng.choice((2, 300)),
+        quota_bytes=rng.choice((0, 0, 0, 1500, 4000)),
+        wall_skew=rng.choice((0.0, 0.1, 5.0)),
+        disaster=rng.random() < 0.1,
+        weights=_draw_weights(rng),
     )
+
+
+def _draw_weights(rng: Random) -> dict[str, float]:
+    often = {name: rng.choice((0.2, 1.0, 3.0)) for name in ("put", "get", "delete", "txn", "lease")}
+    rare = {name: rng.choice((0.0, 0.0, 1.0)) for name in ("alarm", "downgrade", "move")}
+    return often | rare | {"time": rng.choice((0.0, 0.5))}
 
 
 def _draw_network(rng: Random) -> NetworkConditions:

@@ -6,7 +6,7 @@ applied by any member.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from google_crc32c import extend
 
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 class Violation(AssertionError):
     """A promise was broken."""
+
+
+class Election(NamedTuple):
+    """A member came to lead a term."""
+
+    time: float
+    term: int
+    member: int
 
 
 class _View:
@@ -50,6 +58,7 @@ class RaftChecks:
 
     def __init__(self) -> None:
         self.leaders: dict[int, int] = {}
+        self.elections: list[Election] = []
         self.commit = 0
         #: Term of each committed entry, and the term of the member that first knew it committed.
         self.committed: dict[int, tuple[int, int]] = {1: (1, 1)}
@@ -71,6 +80,11 @@ class RaftChecks:
         if process.id not in self._logs:
             self._logs[process.id] = LogChecks(process.id, self._entries)
         return self._logs[process.id]
+
+    def forget_others(self) -> None:
+        """All members but one are gone for good: it need not agree with what only they knew."""
+        self.leaders.clear()
+        self._entries.clear()
 
     # Steps
 
@@ -100,6 +114,7 @@ class RaftChecks:
         other = self.leaders.setdefault(raft.term, process.id)
         if other != process.id:
             raise Violation(f"two leaders in term {raft.term}: m{other} and m{process.id}")
+        self.elections.append(Election(process.world.scheduler.now, raft.term, process.id))
         for index in range(raft.log.offset + 1, self.commit + 1):
             term, known_in = self.committed[index]
             if known_in < raft.term and raft.log.term(index) != term:
@@ -153,6 +168,10 @@ class LogChecks:
         self._submitted: dict[int, int] = {}
         self._durable: dict[int, int] = {}
         self._vote = (0, 0)
+
+    def durable_term(self, index: int) -> int:
+        """The term of an entry that the disk keeps whatever happens, or 0."""
+        return self._durable.get(index, 0)
 
     def submitted(self, records: Sequence[Record]) -> None:
         """A member writes: what is overwritten need not survive any more."""

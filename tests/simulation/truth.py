@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pykvd.mvcc.store import Event, Store
     from pykvd.pb.kv_pb2 import KeyValue
+    from tests.simulation.state import State
 
 
 class Change(NamedTuple):
@@ -43,9 +44,7 @@ class Truth:
         self.compacted = -1
         self._records: dict[int, tuple[tuple[int, bytes], ...]] = {}
         self._versions: dict[bytes, tuple[list[int], list[KeyValue | None]]] = {}
-        #: Revision after each applied entry, and when it was first reached.
-        self.revision_at: dict[int, int] = {}
-        self.leases_at: dict[int, tuple[int, ...]] = {}
+        self._states: dict[int, State] = {}
         self.lease_ends: dict[int, LeaseEnd] = {}
         self._newest = (0, frozenset[int]())
 
@@ -89,25 +88,23 @@ class Truth:
         if (kv.create_revision, kv.version) != expected or kv.mod_revision != revision:
             raise Violation(f"revision {revision} miscounts {key!r}: {expected} expected")
 
-    def entry_applied(
-        self, member: int, index: int, revision: int, leases: tuple[int, ...], now: float
-    ) -> None:
-        """A member applied an entry; equal entries must leave equal revisions and leases."""
-        if self.revision_at.setdefault(index, revision) != revision:
-            raise Violation(f"m{member} is at revision {revision} after entry {index}")
-        if self.leases_at.setdefault(index, leases) != leases:
-            raise Violation(f"m{member} has other leases after entry {index} than others")
+    def entry_applied(self, member: int, index: int, state: State, now: float) -> None:
+        """A member applied an entry; equal entries must leave equal states."""
+        # Before its first snapshot a member knows only who told it to join, and when.
+        known = self._states.setdefault(index, state) if index else state
+        if known != state:
+            raise Violation(
+                f"m{member} is in another state after entry {index} than others: "
+                f"{state.differences(known)}"
+            )
         if index > self._newest[0]:
-            alive = frozenset(leases)
-            for lease in sorted(self._newest[1] - alive):
-                self.lease_ends[lease] = LeaseEnd(now, revision)
-            self._newest = (index, alive)
+            for lease in sorted(self._newest[1] - state.lease_ids):
+                self.lease_ends[lease] = LeaseEnd(now, state.revision)
+            self._newest = (index, state.lease_ids)
 
-    def loaded(
-        self, member: int, index: int, store: Store, leases: tuple[int, ...], now: float
-    ) -> None:
+    def loaded(self, member: int, index: int, store: Store, state: State, now: float) -> None:
         """A member begins from its file, which must be the exact state at its applied index."""
-        self.entry_applied(member, index, store.revision, leases, now)
+        self.entry_applied(member, index, state, now)
         expected = {kv.key: kv for kv in self.state(store.revision)}
         found = {key: framed for key in store.index.live if (framed := store.get(key))}
         if found.keys() != expected.keys() or any(
@@ -118,6 +115,11 @@ class Truth:
             raise Violation(f"m{member} loads other attachments of leases")
 
     # What was the state
+
+    @property
+    def newest(self) -> State:
+        """After the last entry that any member has applied."""
+        return self._states[self._newest[0]]
 
     def get(self, key: bytes, revision: int) -> KeyValue | None:
         """The key as of a revision."""

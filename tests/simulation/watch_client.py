@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pykvd.errors import Failure
 from pykvd.pb import kv_pb2
 from pykvd.pb import rpc_pb2 as rpc
 from tests.simulation.raft_checks import Violation
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 3.0
 """A client that has heard nothing for so long asks for progress, or tries another member."""
+REFUSALS = tuple(
+    f"rpc error: code = {code} desc = {failure.text}"
+    for code, failure in (
+        ("InvalidArgument", Failure.USER_EMPTY),
+        ("InvalidArgument", Failure.AUTH_OLD_REVISION),
+        ("Unauthenticated", Failure.INVALID_TOKEN),
+    )
+)
+"""Root's token may be a bad one for a while."""
 WINDOW_BYTES = 600
 """What a slow client takes at a time."""
 
@@ -33,7 +43,8 @@ class WatchStream:
     """`pykvd.transport.Stream`: responses arrive in order, each after a delay."""
 
     def __init__(self, client: WatchClient, process: Process, slowness: float) -> None:
-        self.metadata: Mapping[str, str | bytes] = {}
+        token = process.world.administrator.token
+        self.metadata: Mapping[str, str | bytes] = {"token": token} if token else {}
         self.deadline: float | None = None
         self.peer = "127.0.0.1:2"
         self.common_name = ""
@@ -53,7 +64,7 @@ class WatchStream:
 
     def open(self, request: rpc.WatchCreateRequest) -> None:
         """Reach the service, in the process's turn."""
-        self._receiver = self.process.watch.watch(self)
+        self._receiver = self.process.offered.watch(self)
         self.request(rpc.WatchRequest(create_request=request))
 
     def request(self, request: rpc.WatchRequest) -> None:
@@ -278,6 +289,11 @@ class WatchClient:
 
     def _canceled(self, response: rpc.WatchResponse) -> None:
         compacted = response.compact_revision
+        if response.cancel_reason in REFUSALS:
+            self._leave()
+            self._world.count("watch refused")
+            self._world.scheduler.after(self._rng.uniform(0.1, 0.5), self._reconnect)
+            return
         if not self.next < compacted <= self._world.checks.truth.compacted:
             self._fail(f"compacted at {compacted}, wanted from {self.next}")
         self._world.count("watch compacted")
@@ -287,10 +303,14 @@ class WatchClient:
 
     def finish(self) -> None:
         """At the end of the quiet phase nothing may be missing."""
-        truth = self._world.checks.truth
-        missing = self._expected(truth, self.next, truth.revision)
+        missing = self.missing()
         if missing:
             self._fail(f"never saw {missing}")
+
+    def missing(self) -> list[tuple[int, bytes, bytes]]:
+        """What there is to see and was not seen yet."""
+        truth = self._world.checks.truth
+        return self._expected(truth, self.next, truth.revision)
 
     def _fail(self, what: str) -> None:
         where = f"m{self._stream.process.id}" if self._stream is not None else "nowhere"

@@ -11,9 +11,11 @@ from pykvd.cluster.membership import Member
 from pykvd.node.config import NodeConfig
 from pykvd.node.storage import Identity
 from pykvd.raft import MessageKind
+from tests.simulation.administrator import Administrator
+from tests.simulation.auth_check import check_auth
 from tests.simulation.change_operator import Operator
 from tests.simulation.checks import Checks
-from tests.simulation.client import Client
+from tests.simulation.disaster import Disaster
 from tests.simulation.disk import Disk
 from tests.simulation.faults import Faults
 from tests.simulation.history import check_history
@@ -23,7 +25,10 @@ from tests.simulation.member import Process
 from tests.simulation.network import Network
 from tests.simulation.plan import Plan, draw_plan
 from tests.simulation.sources import simulated_sources
+from tests.simulation.time_check import check_times
+from tests.simulation.transfer_check import check_transfers
 from tests.simulation.watch_client import WatchClient
+from tests.simulation.worker import Worker
 
 if TYPE_CHECKING:
     from pykvd.raft import Message
@@ -32,6 +37,8 @@ if TYPE_CHECKING:
 CLUSTER_ID = 0xC1
 HEARTBEAT_SECONDS = 0.2
 ELECTION_SECONDS = 1.2
+REST_SECONDS = 3.0
+"""How long the members may take in the end to apply the same, and watches to see it."""
 
 
 class World:
@@ -56,7 +63,9 @@ class World:
         self.history: list[Operation] = []
         self.next_number = 1
         self.healed = False
-        self.clients = [Client(self, number) for number in range(1, self.plan.clients + 1)]
+        self.end = float("inf")
+        self.clients = [Worker(self, number) for number in range(1, self.plan.clients + 1)]
+        self.administrator = Administrator(self)
         self.watches = [WatchClient(self, number) for number in range(1, self.plan.watchers + 1)]
 
     def rng_for(self, purpose: str) -> Random:
@@ -118,6 +127,9 @@ class World:
             client.begin()
         for watch in self.watches:
             watch.begin()
+        self.administrator.begin()
+        if self.plan.disaster:
+            Disaster(self).begin()
         if self.plan.membership:
             self.operator.begin()
         self.scheduler.run(self.plan.seconds)
@@ -126,12 +138,17 @@ class World:
         self.checks.settled()
         for watch in self.watches:
             watch.finish()
-        check_history(self.history, self.checks.truth)
-        check_leases(self.history, self.checks.truth, self.plan, self.scheduler.now)
+        commands = self.checks.commands
+        check_history(self.history, self.checks.truth, commands.users)
+        check_auth(self.history, commands.auth)
+        check_times(self.history, commands.times, self.checks.truth.compacted)
+        check_transfers(self.history, self.checks.raft)
+        truth, now = self.checks.truth, self.scheduler.now
+        check_leases(self.history, truth, self.plan, now, commands.corrupt_until)
 
     def _calm_down(self) -> None:
         """Mend everything, and give the cluster time."""
-        end = self.scheduler.now + self.plan.quiet_seconds
+        self.end = end = self.scheduler.now + self.plan.quiet_seconds
         self.healed = True
         self.faults.heal()
         # A new member may need a request timeout to publish itself.
@@ -140,6 +157,13 @@ class World:
         if leader is not None:
             self.operator.start_missing(leader)
         self.scheduler.run(end)
+        # Leases go on being recorded, and ending: what was begun just now may yet be done.
+        while not self._at_rest() and self.scheduler.now < end + REST_SECONDS:
+            self.scheduler.run(self.scheduler.now + REST_SECONDS / 100)
+
+    def _at_rest(self) -> bool:
+        watched = not any(watch.missing() for watch in self.watches)
+        return watched and self.checks.at_rest()
 
     def close(self) -> None:
         """End all processes."""
