@@ -1,8 +1,8 @@
 """Joining through a discovery service: any cluster that speaks the etcd v3 API.
 
-The protocol, its delays and its log lines are etcd's, so that members of both kinds can meet. Two
-things are stricter: a registration that is another's is not overwritten, and one that is taken away
-while members still wait does not count any more.
+The protocol, its delays and its log lines are those of etcd 3.6, so that what prepares tokens and
+reads logs goes on working. Two things are stricter: a registration that is another's is not
+overwritten, and one that is taken away while members still wait does not count any more.
 """
 
 from __future__ import annotations

@@ -99,4 +99,4 @@ def test_certificates_name_the_domain(
             n1.wait_ready()
             return
         text = "certificate is not valid for 'cluster.test'"
-        wait_until(lambda: text in n1.log_text(), "a certificate to be refused", 20.0)
+        wait_until(lambda: text in n1.log_text(), "a certificate to be refused", 60.0)

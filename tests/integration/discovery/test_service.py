@@ -65,7 +65,7 @@ def test_three_members(kind: Kind) -> None:
         with seekers(*flags) as cluster:
             n1, n2, n3 = cluster
             n1.spawn()
-            wait_until(lambda: WAITING in n1.messages(), "one to wait for the others", 20.0)
+            wait_until(lambda: WAITING in n1.messages(), "one to wait for the others", 60.0)
             cluster.start()
             n1.wait_ready()
             n1.call(PUT, rpc_pb2.PutRequest(key=b"k", value=b"v"))
@@ -109,11 +109,11 @@ def test_a_service_that_comes_late() -> None:
         with seekers(*flags, names=["n1"]) as cluster:
             n1 = cluster["n1"]
             n1.spawn()
-            wait_until(lambda: RETRYING in n1.messages(), "it to look again", 20.0)
+            wait_until(lambda: RETRYING in n1.messages(), "it to look again", 60.0)
             assert n1.stop() == 0  # at any time
             assert not n1.data.exists()
             n1.spawn()
-            wait_until(lambda: RETRYING in n1.messages(), "it to look again", 20.0)
+            wait_until(lambda: RETRYING in n1.messages(), "it to look again", 60.0)
             service.start()
             n1.wait_ready()
             assert list(registered(service.endpoint).values()) == [f"n1={n1.peer_url}"]
@@ -182,7 +182,7 @@ async def _own_id(service: Server, client: AsyncClient) -> str:
     """The ID of the member of `seeking`, as it registers."""
     joining = asyncio.create_task(join(seeking(service)))
     async with client.watch(f"{ROOT}/members/", prefix=True, start_revision=1) as watch:
-        key = (await watch.get(timeout=10)).key
+        key = (await watch.get(timeout=30)).key
     joining.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await joining
@@ -197,13 +197,13 @@ async def test_whoever_goes_while_others_wait_does_not_count(
     await client.put(SIZE, "3")
     joining = asyncio.create_task(join(seeking(service)))
     async with client.watch(f"{ROOT}/members/", prefix=True, start_revision=1) as watch:
-        await watch.get(timeout=10)
+        await watch.get(timeout=30)
     await client.put(f"{ROOT}/members/a", "gone=http://127.0.0.1:2")
     await client.delete(f"{ROOT}/members/a")
     await client.put(f"{ROOT}/members/c", "n3=http://127.0.0.1:3,n3=http://127.0.0.1:4")
     await client.put(f"{ROOT}/members/x", "no member")
     await client.put(f"{ROOT}/members/b", "n2=http://127.0.0.1:5")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         members = await joining
     assert {name: format_urls(urls) for name, urls in members.items()} == {
         "n1": "http://127.0.0.1:1",
@@ -217,7 +217,7 @@ async def test_a_member_that_was_interrupted_goes_on(client: AsyncClient, servic
     own = await _own_id(service, client)
     await client.put(f"{ROOT}/members/{own}", "n1=http://127.0.0.1:1")
     await client.put(f"{ROOT}/members/b", "n2=http://127.0.0.1:5")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert list(await join(seeking(service))) == ["n1", "n2"]
 
 
@@ -229,7 +229,8 @@ async def test_a_taken_port_is_noticed_before_anything_is_registered(
         url = URL.parse(f"http://127.0.0.1:{taken.getsockname()[1]}")
         server = Server(seeking(service, data_dir=home, listen_peer_urls=(url,)), port=None)
         with pytest.raises(OSError, match="address already in use"):
-            await server.start()
+            async with asyncio.timeout(30):
+                await server.start()
     assert (await client.range("", "")).revision == before.revision
 
 
@@ -268,7 +269,7 @@ async def test_a_service_with_tls_and_users(tmp_path: Path) -> None:
             "discovery_cacert": str(authority.file),
             "discovery_user": "root",
         }
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             members = await join(seeking(service, **given, discovery_password="secret"))
             assert list(members) == ["n1"]
             with pytest.raises(DiscoveryError, match="invalid user ID or password"):
