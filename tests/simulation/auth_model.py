@@ -44,16 +44,20 @@ class Need(NamedTuple):
     of_lease: bool = False
 
 
+Users = dict[str, tuple[bytes, tuple[str, ...]]]
+"""Password and roles of each."""
+Roles = dict[str, tuple[tuple[int, Interval], ...]]
+"""Kind of each permission, and where it holds."""
+
+
 class AuthState(NamedTuple):
     """What the log had made of auth from some time on."""
 
     since: float
     enabled: bool
     revision: int
-    users: dict[str, tuple[bytes, tuple[str, ...]]]
-    """Password and roles."""
-    roles: dict[str, tuple[tuple[int, Interval], ...]]
-    """Kind of permission, and where it holds."""
+    users: Users
+    roles: Roles
 
     @classmethod
     def of(cls, auth: AuthStore, now: float) -> AuthState:
