@@ -1,19 +1,20 @@
 """The KV service."""
 
-import asyncio
 from collections.abc import Iterable
 from time import perf_counter
 
 from pykvd.api.access import Access, Asking, Caller
 from pykvd.api.decode import decode
 from pykvd.api.tasks import CallTasks
+from pykvd.api.turns import Assembly, Turns
 from pykvd.errors import Code, Failure, RpcError
+from pykvd.mvcc.ranges import STEP
 from pykvd.mvcc.record import varint
 from pykvd.mvcc.store import RangeResult, is_plain
 from pykvd.node.commands import Command
 from pykvd.node.node import Node
 from pykvd.node.quota import Quota
-from pykvd.node.txn import check_revision, encode_range
+from pykvd.node.txn import check_revision, encode_range, encode_totals, read_in_steps
 from pykvd.node.validate import (
     check_put,
     check_range,
@@ -27,8 +28,6 @@ from pykvd.transport import AsyncStream, Call, StreamHandler, UnaryHandler, asyn
 
 #: etcd's bookkeeping cost of a key-value pair against the quota, in bytes.
 PUT_OVERHEAD = 256
-#: Key-value pairs read in one go: about five milliseconds of the loop.
-SLICE = 5000
 #: Key-value pairs of a RangeStream's first message.
 STREAM_FIRST_CHUNK = 10
 
@@ -46,6 +45,7 @@ class KVService:
         self._header = node.header
         self._max_txn_ops = max_txn_ops
         self._tasks = CallTasks()
+        self._turns = Turns()
 
     def unary(self) -> dict[str, UnaryHandler]:
         """The service's unary methods by path."""
@@ -67,7 +67,7 @@ class KVService:
         check_range(request)
         local = request.serializable or self._node.can_read
         if request.range_end and self._is_long(request):
-            self._tasks.run(call, self._read_in_slices(call, request, local=local))
+            self._tasks.run(call, self._read_in_turns(call, request, local=local))
             return None
         if not local:
             self._node.read_later(call, lambda: self._read(call, request))
@@ -86,57 +86,46 @@ class KVService:
         return self._access.permit(call, "range", self._permissions.check_range, request)
 
     def _is_long(self, request: rpc.RangeRequest) -> bool:
-        if request.count_only or request.sort_order == rpc.RangeRequest.DESCEND:
+        if 0 < request.revision < self._store.revision:
+            return bool(request.range_end)
+        if request.count_only or (0 < request.limit <= STEP and is_plain(request)):
             return False
-        if 0 < request.limit <= SLICE or not is_plain(request):
-            return False
-        return self._store.index.count(request.key, request.range_end) > SLICE
+        return self._store.index.count(request.key, request.range_end) > STEP
 
-    async def _read_in_slices(self, call: Call, request: rpc.RangeRequest, *, local: bool) -> None:
+    async def _read_in_turns(self, call: Call, request: rpc.RangeRequest, *, local: bool) -> None:
         """Answer a long Range at one revision without holding up the loop."""
         if not local:
             await self._node.read_barrier()
         caller = self._permit_range(call, request)
         started = perf_counter()
         revision = self._pin(request)
-        header = self._header(self._store.revision)
-        result = RangeResult([], False, self._count(request, revision))
-        key: bytes | None = request.key
-        while key is not None and not call.done:
-            check_revision(self._store, revision)
-            left = request.limit - len(result.kvs) if request.limit > 0 else SLICE
-            kvs, key = self._store.page(request, key, revision, min(left, SLICE))
-            result.kvs += kvs
-            if request.limit > 0 and len(result.kvs) >= request.limit:
-                break
-            await asyncio.sleep(0)
-            self._access.recheck(caller)
-        result.more = key is not None
-        response = encode_range(header, result)
-        self._store.ranges += 1
+        answer = Assembly()
+        answer.add(self._header(self._store.revision))
+        steps = self._store.steps(request, revision)
+        totals = await self._turns.run(
+            steps,
+            lambda kvs: answer.add(b"".join(kvs)),
+            lambda: self._may_go_on(call, caller),
+        )
+        answer.add(encode_totals(*totals))
+        response = answer.finish()
         self._node.meter.ranged(request, perf_counter() - started, len(response))
         call.reply(response)
 
+    def _may_go_on(self, call: Call, caller: Caller) -> None:
+        """Raise where nobody waits any more, or the caller's rights must be asked for again."""
+        if call.done:
+            raise RpcError(Code.CANCELLED, "context canceled")
+        self._access.recheck(caller)
+
     def _pin(self, request: rpc.RangeRequest) -> int:
         """The revision that a Range in several steps is answered at."""
-        if request.revision > 0:
-            check_revision(self._store, request.revision)
-            return request.revision
-        return self._store.revision
-
-    def _count(self, request: rpc.RangeRequest, revision: int) -> int:
-        index = self._store.index
-        if revision == self._store.revision:
-            return index.count(request.key, request.range_end)
-        return len(index.ids_at(request.key, request.range_end, revision))
+        check_revision(self._store, request.revision)
+        return request.revision if request.revision > 0 else self._store.revision
 
     def _range(self, request: rpc.RangeRequest) -> RangeResult:
-        if request.revision > 0:
-            check_revision(self._store, request.revision)
-        try:
-            return self._store.range(request, request.revision)
-        except KeyError:
-            raise Failure.COMPACTED.error() from None
+        check_revision(self._store, request.revision)
+        return self._store.range(request, request.revision)
 
     def put(self, call: Call, payload: bytes) -> None:
         """Propose a Put."""
@@ -163,7 +152,11 @@ class KVService:
         self._quota.check(max(_put_cost(request.success), _put_cost(request.failure)))
         check_txn(request, self._max_txn_ops)
         if is_read_only(request):
-            if is_serializable(request) or self._node.can_read:
+            local = is_serializable(request) or self._node.can_read
+            if any(map(self._is_long, _ranges_of(request))):
+                self._tasks.run(call, self._read_txn_in_turns(call, request, local=local))
+                return None
+            if local:
                 return self._read_txn(call, request)
             self._node.read_later(call, lambda: self._read_txn(call, request))
             return None
@@ -178,6 +171,20 @@ class KVService:
         response = self._node.applier.read_txn(request)
         self._node.meter.transaction_read(request, perf_counter() - started, len(response))
         return response
+
+    async def _read_txn_in_turns(self, call: Call, request: rpc.TxnRequest, *, local: bool) -> None:
+        """Run a transaction with long Ranges; all its answers are of one revision."""
+        if not local:
+            await self._node.read_barrier()
+        caller = self._access.permit(call, "txn", self._permissions.check_txn, request)
+        started = perf_counter()
+        answer = Assembly()
+        answer.add(self._header(self._store.revision))
+        steps = read_in_steps(self._store, request)
+        await self._turns.run(steps, answer.add, lambda: self._may_go_on(call, caller))
+        response = answer.finish()
+        self._node.meter.transaction_read(request, perf_counter() - started, len(response))
+        call.reply(response)
 
     def compact(self, call: Call, payload: bytes) -> None:
         """Propose a compaction; a physical one is answered when the records are gone."""
@@ -197,38 +204,45 @@ class KVService:
         caller = self._permit_range(stream, request)
         revision = self._pin(request)
         header = self._header(self._store.revision)
+        counting = rpc.RangeRequest(key=request.key, range_end=request.range_end, count_only=True)
+        totals = await self._turns.run(
+            self._store.steps(counting, revision), list, lambda: self._access.recheck(caller)
+        )
         if request.count_only:
-            await stream.send(_chunk(encode_range(header, self._range(request))))
+            await stream.send(_chunk(header + encode_totals(*totals)))
             return
-        await self._send_chunks(stream, request, revision, header, caller)
+        await self._send_chunks(stream, request, revision, caller, (header, totals.total))
 
     async def _send_chunks(
         self,
         stream: AsyncStream,
         request: rpc.RangeRequest,
         revision: int,
-        header: bytes,
         caller: Caller,
+        last: tuple[bytes, int],
     ) -> None:
+        """Send the records; `last` is the header and the count that the last message tells."""
         size_wanted = self._node.config.max_request_bytes
-        limit, sent, count = STREAM_FIRST_CHUNK, 0, self._count(request, revision)
-        key: bytes | None = request.key
-        while key is not None:
-            left = request.limit - sent if request.limit > 0 else limit
+        step, sent = STREAM_FIRST_CHUNK, 0
+        rest: tuple[bytes, bytes] | None = (request.key, request.range_end)
+        while rest is not None:
+            left = request.limit - sent if request.limit > 0 else step
             self._access.recheck(caller)
             check_revision(self._store, revision)
-            kvs, key = self._store.page(request, key, revision, min(limit, left))
+            kvs, rest = self._store.page(request, rest, revision, min(step, left))
             sent += len(kvs)
-            if key is None or sent == request.limit:
-                last = RangeResult(kvs, key is not None, count)
-                await stream.send(_chunk(encode_range(header, last)))
+            if rest is None or sent == request.limit:
+                header, count = last
+                final = RangeResult(kvs, rest is not None, count)
+                await stream.send(_chunk(encode_range(header, final)))
                 return
-            await stream.send(_chunk(b"".join(kvs)))
+            if kvs:
+                await stream.send(_chunk(b"".join(kvs)))
             size = sum(map(len, kvs))
             if size < size_wanted // 2:
-                limit *= 2
+                step *= 2
             elif size > size_wanted * 2:
-                limit = max(1, limit // 2)
+                step = max(1, step // 2)
 
 
 def _check_streamable(request: rpc.RangeRequest) -> None:
@@ -244,6 +258,11 @@ def _check_streamable(request: rpc.RangeRequest) -> None:
     )
     if any(filters):
         raise RpcError(Code.UNIMPLEMENTED, "RangeStream does not support revision filters")
+
+
+def _ranges_of(request: rpc.TxnRequest) -> list[rpc.RangeRequest]:
+    """The Ranges of a transaction that has nothing else."""
+    return [op.request_range for op in (*request.success, *request.failure)]
 
 
 def _chunk(response: bytes) -> bytes:

@@ -12,7 +12,7 @@ than the id in `live[key]`.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from heapq import merge
+from itertools import islice
 from typing import cast
 
 from sortedcontainers import SortedList
@@ -20,6 +20,9 @@ from sortedcontainers import SortedList
 from pykvd.mvcc.record import FRESH, LEASED, MAIN_SHIFT, SUB_SHIFT, TOMBSTONE
 
 LiveEntry = int | tuple[int, int, int]
+Found = tuple[bytes, LiveEntry]
+#: A key and an end, as in requests.
+Resume = tuple[bytes, bytes]
 
 #: range_end of "every key from `key` on".
 FROM_KEY = b"\x00"
@@ -114,12 +117,8 @@ class Index:
 
     def id_at(self, key: bytes, revision: int) -> int:
         """The id of the version of `key` that was current at `revision`, or 0."""
-        entry = self.live.get(key)
-        if entry is not None:
-            record_id = entry if isinstance(entry, int) else entry[0]
-            if record_id >> MAIN_SHIFT <= revision:
-                return record_id
-        return self._past_at(key, (revision + 1) << MAIN_SHIFT)
+        entry = self.entry_at(key, revision)
+        return entry if isinstance(entry, int) else entry[0]
 
     def _past_at(self, key: bytes, bound: int) -> int:
         ids = self.past.get(key)
@@ -130,37 +129,57 @@ class Index:
             return 0
         return ids[position - 1]
 
-    def ids_at(self, key: bytes, end: bytes, revision: int) -> list[int]:
-        """Ids of the versions current at `revision` of all keys in the range, in key order."""
-        if not end:
-            found = self.id_at(key, revision)
-            return [found] if found else []
-        keys = sorted({*self.keys(key, end), *self._past_keys(key, end)})
-        return [found for name in keys if (found := self.id_at(name, revision))]
+    def page(
+        self, key: bytes, end: bytes, limit: int, *, reverse: bool = False
+    ) -> tuple[list[Found], Resume | None]:
+        """The first `limit` live keys of a range, and the range that is left, None at the end."""
+        names = list(islice(self.keys(key, end, reverse=reverse), limit + 1))
+        rest = _rest(names, limit, key, end, reverse=reverse)
+        live = self.live
+        return [(name, live[name]) for name in names], rest
 
     def page_at(
-        self, key: bytes, end: bytes, revision: int, limit: int
-    ) -> tuple[list[int], bytes | None]:
-        """The first `limit` ids of `ids_at`, and the key to go on from, None at the end."""
-        ids: list[int] = []
-        before = None
-        names = merge(self.keys(key, end), self._past_keys(key, end)) if end else iter((key,))
-        for name in names:
-            if name == before:
-                continue
-            if len(ids) == limit:
-                return ids, name
-            before = name
-            if found := self.id_at(name, revision):
-                ids.append(found)
-        return ids, None
+        self, key: bytes, end: bytes, revision: int, limit: int, *, reverse: bool = False
+    ) -> tuple[list[Found], Resume | None]:
+        """As `page`, of the keys as of a revision; there may be fewer, as others are passed over.
 
-    def _past_keys(self, key: bytes, end: bytes) -> Iterator[bytes]:
-        # Keys enter `past` far more often than anybody reads old revisions: sort on demand.
-        if self._past_unsorted:
-            self._past_sorted.update(self._past_unsorted)
-            self._past_unsorted = []
-        return _slice(self._past_sorted, key, end)
+        Costs a look at `limit` keys once `sort_past` has nothing left to do.
+        """
+        if not end:
+            return [(key, entry)] if (entry := self.entry_at(key, revision)) else [], None
+        live = islice(self.keys(key, end, reverse=reverse), limit + 1)
+        past = islice(self._past_keys(key, end, reverse=reverse), limit + 1)
+        names = sorted({*live, *past}, reverse=reverse)[: limit + 1]
+        rest = _rest(names, limit, key, end, reverse=reverse)
+        at = self.entry_at
+        return [(name, entry) for name in names if (entry := at(name, revision))], rest
+
+    def entry_at(self, key: bytes, revision: int) -> LiveEntry:
+        """As `live` has it, what was current at `revision`, or 0.
+
+        An id that is not FRESH tells that the key was overwritten, but not how often.
+        """
+        entry = self.live.get(key)
+        if entry is not None:
+            record_id = entry if isinstance(entry, int) else entry[0]
+            if record_id >> MAIN_SHIFT <= revision:
+                return entry
+        return self._past_at(key, (revision + 1) << MAIN_SHIFT)
+
+    def sort_past(self, limit: int) -> bool:
+        """Order up to `limit` of the keys in `past` that are not yet; whether there were any.
+
+        Keys enter `past` far more often than anybody reads old revisions: sort on demand.
+        """
+        if not self._past_unsorted:
+            return False
+        self._past_sorted.update(self._past_unsorted[-limit:])
+        del self._past_unsorted[-limit:]
+        return True
+
+    def _past_keys(self, key: bytes, end: bytes, *, reverse: bool) -> Iterator[bytes]:
+        self.sort_past(len(self._past_unsorted))
+        return _slice(self._past_sorted, key, end, reverse=reverse)
 
     def compact_key(self, key: bytes, revision: int) -> list[int]:
         """Forget what a compaction at `revision` removes of `key`; returns those ids.
@@ -198,3 +217,13 @@ def _slice(keys: SortedList, key: bytes, end: bytes, *, reverse: bool = False) -
     if key >= end:
         return iter(())
     return cast(Iterator[bytes], keys.irange(key, end, (True, False), reverse=reverse))
+
+
+def _rest(
+    names: list[bytes], limit: int, key: bytes, end: bytes, *, reverse: bool
+) -> Resume | None:
+    """Cut `names` to `limit`; returns the range of those behind them, None if there are none."""
+    if len(names) <= limit:
+        return None
+    following = names.pop()
+    return (key, following + b"\x00") if reverse else (following, end)

@@ -8,14 +8,15 @@ Invariant: `revision` is the main revision of the newest record, or 1 in an empt
 `compact_revision` is -1 until the first compaction, and every revision from it on is readable.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
 from pykvd.mvcc.backend import Backend
 from pykvd.mvcc.errors import CompactedError, FutureRevisionError
-from pykvd.mvcc.index import Index
+from pykvd.mvcc.index import Index, Resume
+from pykvd.mvcc.ranges import STEP, RangeReader, Steps, has_filters
 from pykvd.mvcc.record import (
     FRESH,
     LEASED,
@@ -48,15 +49,6 @@ class RangeResult:
     kvs: list[bytes]
     more: bool
     count: int
-
-
-class _Row(NamedTuple):
-    """What sorting and filtering need of one version of a key."""
-
-    key: bytes
-    record_id: int
-    create: int
-    version: int
 
 
 class Store:
@@ -127,56 +119,67 @@ class Store:
         record_id = self.index.id_at(key, revision)
         return self.backend.get(record_id) if record_id else None
 
+    @property
+    def newest(self) -> int:
+        """The revision of the newest state, the write in progress included."""
+        return self.revision + 1 if self._sub else self.revision
+
     def range(self, request: RangeRequest, revision: int = 0) -> RangeResult:
         """Answer a Range at `revision`, 0 meaning the newest state, this write's included.
 
-        The revision must have been checked.
+        The revision must have been checked. Long ones should be read by `steps`.
         """
         self.ranges += 1
-        if revision > 0 and (revision < self.revision or self._sub):
-            ids = self.index.ids_at(request.key, request.range_end, revision)
-            if request.count_only:
-                return RangeResult([], False, len(ids))
-            if is_plain(request):
-                return self._plain_at(request, ids)
-            return self._selected(request, self._rows_at(ids), len(ids))
-        count = self.index.count(request.key, request.range_end)
-        if request.count_only:
-            return RangeResult([], False, count)
-        if is_plain(request):
-            return self._plain(request, count)
-        return self._selected(request, self._live_rows(request), count)
+        if (revision == 0 or revision >= self.newest) and is_plain(request):
+            return self._plain(request)
+        kvs: list[bytes] = []
+        steps = RangeReader(self, request, revision or self.newest).steps()
+        while True:
+            try:
+                kvs += next(steps)
+            except StopIteration as end:
+                more, count = end.value
+                return RangeResult(kvs, more, count)
+
+    def steps(self, request: RangeRequest, revision: int, step: int = STEP) -> Steps:
+        """Answer a Range at a revision, which must have been checked, `step` keys at a time.
+
+        Others may use the store between the steps.
+        """
+        self.ranges += 1
+        return RangeReader(self, request, revision, step).steps()
 
     def page(
-        self, request: RangeRequest, key: bytes, revision: int, limit: int
-    ) -> tuple[list[bytes], bytes | None]:
-        """Up to `limit` records of a plain Range from `key` on, and the key to go on from.
+        self, request: RangeRequest, rest: Resume, revision: int, limit: int
+    ) -> tuple[list[bytes], Resume | None]:
+        """Records of up to `limit` keys of a plain Range, and the range that is left.
 
         Costs what the page holds, however long the range and however old the revision.
         """
-        if revision == self.revision:
-            keys = list(islice(self.index.keys(key, request.range_end), limit + 1))
-            following = keys.pop() if len(keys) > limit else None
-            ids = self._live_ids(keys)
+        if revision >= self.newest:
+            found, left = self.index.page(*rest, limit)
         else:
-            ids, following = self.index.page_at(key, request.range_end, revision, limit)
+            found, left = self.index.page_at(*rest, revision, limit)
+        ids = [entry if isinstance(entry, int) else entry[0] for _, entry in found]
         kvs = self.backend.get_many(ids)
-        return [without_value(kv) for kv in kvs] if request.keys_only else kvs, following
+        return [without_value(kv) for kv in kvs] if request.keys_only else kvs, left
 
-    def _plain(self, request: RangeRequest, count: int) -> RangeResult:
+    def _plain(self, request: RangeRequest) -> RangeResult:
         """The newest state by key, without filters: only what is returned is touched."""
+        index = self.index
+        count = index.count(request.key, request.range_end)
+        if request.count_only:
+            return RangeResult([], False, count)
         limit = request.limit if 0 < request.limit < count else count
         descending = request.sort_order == RangeRequest.DESCEND
-        keys = self.index.keys(request.key, request.range_end, reverse=descending)
+        keys = index.keys(request.key, request.range_end, reverse=descending)
         keys = islice(keys, limit)
         more = limit < count
         if request.keys_only:
             return RangeResult([self._key_only(key) for key in keys], more, count)
-        return RangeResult(self.backend.get_many(self._live_ids(keys)), more, count)
-
-    def _live_ids(self, keys: Iterable[bytes]) -> list[int]:
-        live = self.index.live
-        return [entry if isinstance(entry := live[key], int) else entry[0] for key in keys]
+        live = index.live
+        ids = [entry if isinstance(entry := live[key], int) else entry[0] for key in keys]
+        return RangeResult(self.backend.get_many(ids), more, count)
 
     def _key_only(self, key: bytes) -> bytes:
         found = self.index.find(key)
@@ -184,60 +187,6 @@ class Store:
         record_id, create, version = found
         mod = record_id >> MAIN_SHIFT
         return encode_key_value(key, create, mod, version, b"", self.lease_of.get(key, 0))
-
-    def _plain_at(self, request: RangeRequest, ids: list[int]) -> RangeResult:
-        count = len(ids)
-        if request.sort_order == RangeRequest.DESCEND:
-            ids.reverse()
-        more = 0 < request.limit < count
-        kvs = self.backend.get_many(ids[: request.limit] if more else ids)
-        if request.keys_only:
-            kvs = [without_value(framed) for framed in kvs]
-        return RangeResult(kvs, more, count)
-
-    def _live_rows(self, request: RangeRequest) -> list[_Row]:
-        rows = []
-        for key in self.index.keys(request.key, request.range_end):
-            found = self.index.find(key)
-            assert found
-            rows.append(_Row(key, *found))
-        return rows
-
-    def _rows_at(self, ids: list[int]) -> list[_Row]:
-        kvs = map(parse, self.backend.get_many(ids))
-        return [
-            _Row(kv.key, record_id, kv.create_revision, kv.version)
-            for record_id, kv in zip(ids, kvs, strict=True)
-        ]
-
-    def _selected(self, request: RangeRequest, rows: list[_Row], count: int) -> RangeResult:
-        """Filter and sort; without an order the limit comes before the sort, as in etcd."""
-        limit = max(0, request.limit)
-        if _has_filters(request):
-            rows = [row for row in rows if _passes(request, row)]
-        elif request.sort_order == RangeRequest.NONE and limit:
-            rows = rows[: limit + 1]
-        if request.sort_order != RangeRequest.NONE or request.sort_target != RangeRequest.KEY:
-            rows.sort(
-                key=self._sort_key(request), reverse=request.sort_order == RangeRequest.DESCEND
-            )
-        more = 0 < limit < len(rows)
-        kvs = self.backend.get_many([row.record_id for row in (rows[:limit] if more else rows)])
-        if request.keys_only:
-            kvs = [without_value(framed) for framed in kvs]
-        return RangeResult(kvs, more, count)
-
-    def _sort_key(self, request: RangeRequest) -> Callable[[_Row], bytes | int]:
-        match request.sort_target:
-            case RangeRequest.VERSION:
-                return lambda row: row.version
-            case RangeRequest.CREATE:
-                return lambda row: row.create
-            case RangeRequest.MOD:
-                return lambda row: row.record_id >> MAIN_SHIFT
-            case RangeRequest.VALUE:
-                return lambda row: parse(self.backend.get(row.record_id)).value
-        return lambda row: row.key
 
     # Writes
 
@@ -327,24 +276,4 @@ class Store:
 
 def is_plain(request: RangeRequest) -> bool:
     """Whether a Range is by key and without filters."""
-    return request.sort_target == RangeRequest.KEY and not _has_filters(request)
-
-
-def _has_filters(request: RangeRequest) -> bool:
-    return bool(
-        request.min_mod_revision
-        or request.max_mod_revision
-        or request.min_create_revision
-        or request.max_create_revision
-    )
-
-
-def _passes(request: RangeRequest, row: _Row) -> bool:
-    mod = row.record_id >> MAIN_SHIFT
-    return _within(mod, request.min_mod_revision, request.max_mod_revision) and _within(
-        row.create, request.min_create_revision, request.max_create_revision
-    )
-
-
-def _within(value: int, low: int, high: int) -> bool:
-    return (not low or value >= low) and (not high or value <= high)
+    return request.sort_target == RangeRequest.KEY and not has_filters(request)

@@ -4,13 +4,14 @@ A transaction runs in three steps, so that nothing fails half way: all compariso
 are decided on the state before it, then the operations that will run are checked, then they run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pykvd.errors import Failure
 from pykvd.mvcc.errors import CompactedError, FutureRevisionError
 from pykvd.mvcc.index import FROM_KEY
+from pykvd.mvcc.ranges import Steps, Totals
 from pykvd.mvcc.record import MAIN_SHIFT, parse, varint
 from pykvd.mvcc.store import RangeResult, Store
 from pykvd.node.header import revision_header
@@ -138,18 +139,18 @@ def check_revision(store: Store, revision: int) -> None:
 
 def encode_range(header: bytes, result: RangeResult) -> bytes:
     """A RangeResponse out of stored bytes."""
-    parts = [header, *result.kvs]
-    if result.more:
-        parts.append(b"\x18\x01")
-    if result.count:
-        parts.append(b" " + varint(result.count))
-    return b"".join(parts)
+    return b"".join((header, *result.kvs, encode_totals(result.more, result.count)))
+
+
+def encode_totals(more: bool, count: int) -> bytes:
+    """The last fields of a RangeResponse."""
+    return (b"\x18\x01" if more else b"") + (b" " + varint(count) if count else b"")
 
 
 def run(store: Store, planned: Plan, writer: Writer | None) -> bytes:
     """Run the decided operations; returns the TxnResponse without its header."""
     nested = iter(planned.nested)
-    responses = []
+    responses: list[bytes] = []
     for op in planned.ops:
         match op.WhichOneof("request"):
             case "request_range":
@@ -166,10 +167,45 @@ def run(store: Store, planned: Plan, writer: Writer | None) -> bytes:
             case _:
                 # etcd leaves the header of an inner transaction present and empty.
                 number, body = 4, b"\n\x00" + run(store, next(nested), writer)
-        inner = bytes((number << 3 | 2,)) + varint(len(body)) + body
-        responses.append(b"\x1a" + varint(len(inner)) + inner)
+        responses += (_op_prefix(number, len(body)), body)
     succeeded = b"\x10\x01" if planned.succeeded else b""
-    return succeeded + b"".join(responses)
+    return b"".join((succeeded, *responses))
+
+
+def read_in_steps(store: Store, request: TxnRequest) -> Generator[bytes, None, None]:
+    """Run a transaction of Ranges alone, on the present state, in bounded steps.
+
+    Gives the TxnResponse without its header, a piece at a time. Raises CompactedError once the
+    state is compacted.
+    """
+    planned = plan(store, request)
+    check_plan(store, planned, None)
+    revision, header = store.revision, _op_header(store)
+    pieces = [b"\x10\x01"] if planned.succeeded else []
+    for op in planned.ops:
+        body = [header]
+        steps = store.steps(op.request_range, op.request_range.revision or revision)
+        totals = yield from _gather(steps, body)
+        body.append(encode_totals(*totals))
+        pieces += (_op_prefix(1, sum(map(len, body))), *body)
+    yield from pieces
+
+
+def _gather(steps: Steps, pieces: list[bytes]) -> Generator[bytes, None, Totals]:
+    """Keep what the steps give."""
+    while True:
+        try:
+            pieces.append(b"".join(next(steps)))
+        except StopIteration as end:
+            totals: Totals = end.value
+            return totals
+        yield b""
+
+
+def _op_prefix(number: int, length: int) -> bytes:
+    """What stands before the body of one operation's response."""
+    inner = bytes((number << 3 | 2,)) + varint(length)
+    return b"\x1a" + varint(len(inner) + length) + inner
 
 
 def _op_header(store: Store) -> bytes:

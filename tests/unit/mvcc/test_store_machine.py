@@ -15,21 +15,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pykvd.mvcc.errors import CompactedError, FutureRevisionError
 from pykvd.mvcc.hash import hash_kv
-from pykvd.mvcc.index import FROM_KEY
+from pykvd.mvcc.index import FROM_KEY, Resume
 from pykvd.mvcc.record import MAIN_SHIFT, SUB_SHIFT, TOMBSTONE, parse
-from pykvd.mvcc.store import RangeResult, Store
+from pykvd.mvcc.store import Store
 from pykvd.pb.kv_pb2 import KeyValue
 from pykvd.pb.rpc_pb2 import RangeRequest
 from tests.unit.mvcc.disk import Disk
-from tests.unit.mvcc.model import TARGETS, Change, Model
+from tests.unit.mvcc.model import Change, Model
+from tests.unit.mvcc.requests import ENDS, check_range, keys, requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEYS = (b"\x00", b"a", b"a\x00", b"ab", b"b", b"\xff\xff")
-ENDS = (b"", b"", b"\x00", b"b", b"a\x00", b"ac", b"\xff", b"a", b"\xff\xff")
+
 LEASES = (0, 0, 7, 1 << 62, -1)
-keys = st.sampled_from(KEYS)
 values = st.sampled_from((b"", b"1", b"2", b"\x00\xff", bytes(300)))
 
 
@@ -44,45 +43,6 @@ class Op(NamedTuple):
 
 ops = st.builds(Op, st.sampled_from((True, True, False)), keys, values, st.sampled_from(LEASES))
 histories = st.lists(st.lists(ops, min_size=1, max_size=4), min_size=1, max_size=6)
-small = st.integers(-1, 30)
-
-
-@st.composite
-def requests(draw: st.DrawFn) -> RangeRequest:
-    """A Range with any options; the revision comes from elsewhere."""
-    request = RangeRequest(key=draw(keys), range_end=draw(st.sampled_from(ENDS)))
-    if draw(st.booleans()):
-        request.key, request.range_end = b"\x00", FROM_KEY
-    request.limit = draw(st.sampled_from((0, 0, 1, 2, 3, 5, 100, -1)))
-    if draw(st.booleans()):
-        request.sort_order = draw(st.sampled_from(RangeRequest.SortOrder.values()))  # type: ignore[assignment]  # open enum
-        request.sort_target = draw(st.sampled_from(RangeRequest.SortTarget.values()))  # type: ignore[assignment]  # open enum
-    request.keys_only = draw(st.booleans())
-    request.count_only = draw(st.sampled_from((False, False, False, True)))
-    if draw(st.integers(0, 3)) == 0:
-        request.min_mod_revision = draw(small)
-        request.max_mod_revision = draw(small)
-        request.min_create_revision = draw(small)
-        request.max_create_revision = draw(small)
-    return request
-
-
-def check_range(request: RangeRequest, found: RangeResult, model: Model, revision: int) -> None:
-    """Compare; among equal sort targets any order is right."""
-    expected = model.range(request, revision)
-    assert (found.count, found.more) == (expected.count, expected.more)
-    kvs = [parse(framed) for framed in found.kvs]
-    assert len(kvs) == expected.length
-    rest = list(expected.candidates)
-    by = TARGETS[request.sort_target]
-    for kv, same_rank in zip(kvs, expected.candidates, strict=False):
-        original = next(row for row in rest if row.key == kv.key)
-        rest.remove(original)
-        assert by(original) == by(same_rank)
-        if request.keys_only:
-            assert not kv.value
-            kv.value = original.value
-        assert kv == original
 
 
 class Paging:
@@ -92,20 +52,20 @@ class Paging:
         self.request = request
         self.revision = revision
         self.expected = list(model.range(request, revision).candidates)
-        self.key: bytes | None = request.key
+        self.rest: Resume | None = (request.key, request.range_end)
 
     def read(self, store: Store, limit: int) -> None:
         """Read and check one page."""
-        assert self.key is not None
-        kvs, self.key = store.page(self.request, self.key, self.revision, limit)
-        assert len(kvs) == min(limit, len(self.expected)) or self.key is None
+        assert self.rest is not None
+        kvs, self.rest = store.page(self.request, self.rest, self.revision, limit)
+        assert len(kvs) <= limit
         for framed in kvs:
             expected = self.expected.pop(0)
             if self.request.keys_only:
                 expected = KeyValue.FromString(expected.SerializeToString())
                 expected.value = b""
             assert parse(framed) == expected
-        assert self.key is not None or not self.expected
+        assert self.rest is not None or not self.expected
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -161,9 +121,9 @@ class StoreMachine(RuleBasedStateMachine):
                 model.delete(op.key)
             assert store.changed == (model.sub > 0)
         # Inside a write the newest state includes it, and the revision before it does not.
-        check_range(request, store.range(request), model, 0)
+        check_range(request, store.range(request), model.range(request, 0))
         before = max(1, model.revision)
-        check_range(request, store.range(request, before), model, before)
+        check_range(request, store.range(request, before), model.range(request, before))
         events = store.end()
         assert [
             (event.record_id >> MAIN_SHIFT, event.key, bool(event.record_id & TOMBSTONE))
@@ -172,13 +132,14 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(request=requests())
     def read_now(self, request: RangeRequest) -> None:
-        check_range(request, self.disk.store.range(request), self.model, 0)
+        check_range(request, self.disk.store.range(request), self.model.range(request, 0))
 
     @rule(request=requests(), data=st.data())
     def read_at(self, request: RangeRequest, data: st.DataObject) -> None:
         revision = self._readable(data)
         self.disk.store.check_revision(revision)
-        check_range(request, self.disk.store.range(request, revision), self.model, revision)
+        found = self.disk.store.range(request, revision)
+        check_range(request, found, self.model.range(request, revision))
 
     @rule(key=keys, data=st.data())
     def read_one(self, key: bytes, data: st.DataObject) -> None:
@@ -219,7 +180,7 @@ class StoreMachine(RuleBasedStateMachine):
     def read_page(self, limit: int) -> None:
         """Until the pinned revision is compacted, which the caller checks."""
         assert self.paging
-        if self.paging.key is None or self.paging.revision < self.model.compacted:
+        if self.paging.rest is None or self.paging.revision < self.model.compacted:
             self.paging = None
         else:
             self.paging.read(self.disk.store, limit)
