@@ -3,11 +3,16 @@
 It imports next to nothing, so that Ctrl-C is quiet from the first moment on.
 """
 
+from __future__ import annotations
+
 import gc
 import os
 import signal
 import sys
-from typing import BinaryIO, NoReturn, TextIO, cast
+
+TYPE_CHECKING = False  # `typing` takes a while to import, too.
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main() -> NoReturn:
@@ -18,9 +23,9 @@ def main() -> NoReturn:
     # What imports make stays: to look for garbage in it again and again is 5 % of a short run.
     gc.set_threshold(50_000)
     from pykvctl.dispatch import run  # noqa: PLC0415
-    from pykvctl.streams import Streams  # noqa: PLC0415
+    from pykvctl.streams import standard_streams  # noqa: PLC0415
 
-    streams = Streams(_open(sys.stdin, "rb"), _open(sys.stdout, "wb"), _open(sys.stderr, "wb"))
+    streams = standard_streams()
     environ = dict(os.environ)
     # gRPC's core would repeat on standard error what our own error line says.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -32,13 +37,3 @@ def main() -> NoReturn:
         signal.raise_signal(signal.SIGPIPE)
     # Everything is written and closed; taking the interpreter apart would cost another 20 ms.
     os._exit(code)
-
-
-def _open(stream: TextIO | None, mode: str) -> BinaryIO:
-    """The bytes of a standard stream, which is None if the caller has closed its descriptor.
-
-    Unlike `stream.buffer` it writes all it is given also with PYTHONUNBUFFERED.
-    """
-    if stream is None:
-        return cast(BinaryIO, open(os.devnull, mode))
-    return cast(BinaryIO, open(stream.fileno(), mode, closefd=False))

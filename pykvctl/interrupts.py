@@ -18,6 +18,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _Handler = Callable[[int, FrameType | None], object]
 
 
+# A signal that came while nothing could be interrupted; with it, whoever can be is.
+_early = False
+
+
 @contextmanager
 def _handled(handler: _Handler) -> Iterator[None]:
     before = _handle(handler)
@@ -37,6 +41,11 @@ def _ignore(_number: int, _frame: FrameType | None) -> None:
     """Unlike SIG_IGN this is not passed on to programs that are run."""
 
 
+def _remember(_number: int, _frame: FrameType | None) -> None:
+    global _early  # noqa: PLW0603  # as signal handlers are the process's
+    _early = True
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     _handle(_ignore)
     raise KeyboardInterrupt
@@ -44,13 +53,28 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """The first signal raises KeyboardInterrupt inside; further ones do nothing inside."""
+    """The first signal raises KeyboardInterrupt inside; further ones do nothing inside.
+
+    So does, at once, one that came in the `uninterrupted` part around it.
+    """
     with _handled(_interrupt):
+        if _take_early():
+            raise KeyboardInterrupt
         yield
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Neither signal does anything to this process inside; programs that it runs get them."""
-    with _handled(_ignore):
-        yield
+    with _handled(_remember):
+        try:
+            yield
+        finally:
+            _take_early()
+
+
+def _take_early() -> bool:
+    """Whether a signal came early; it is forgotten now."""
+    global _early
+    early, _early = _early, False
+    return early

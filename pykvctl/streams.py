@@ -4,9 +4,11 @@ Keys and values are bytes and need not be UTF-8, so nothing here is text. Each `
 the process may be ended by a signal at any time, and a reader of a pipe wants events at once.
 """
 
+import os
+import sys
 import threading
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, TextIO, cast
 
 
 @dataclass
@@ -43,3 +45,18 @@ class Streams:
 def encode(text: str) -> bytes:
     """Bytes of a text that may hold undecodable command line arguments."""
     return text.encode("utf-8", "surrogateescape")
+
+
+def standard_streams() -> Streams:
+    """Those of the process."""
+    return Streams(_open(sys.stdin, "rb"), _open(sys.stdout, "wb"), _open(sys.stderr, "wb"))
+
+
+def _open(stream: TextIO | None, mode: str) -> BinaryIO:
+    """The bytes of a standard stream, which is None if the caller has closed its descriptor.
+
+    Unlike `stream.buffer` it writes all it is given also with PYTHONUNBUFFERED.
+    """
+    if stream is None:
+        return cast(BinaryIO, open(os.devnull, mode))
+    return cast(BinaryIO, open(stream.fileno(), mode, closefd=False))
