@@ -58,7 +58,9 @@ class ClusterOptions(Options):
 class DiscoveryOptions(Options):
     """Finding the other members through a service instead of --initial-cluster."""
 
-    discovery: str = option("", TEXT, "URL of a v2 discovery token.")
+    discovery: str = option(
+        "", TEXT, "URL of a v2 discovery token; refused, see --discovery-token."
+    )
     discovery_fallback: str = option(
         "exit", choice("exit", "proxy"), "What to do when the discovered cluster is full."
     )

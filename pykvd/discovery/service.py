@@ -152,7 +152,7 @@ class _Joining:
                 while not registry.complete:
                     event = await watch.get()
                     if event.deleted:
-                        registry.delete(event.key.decode(errors="replace"))
+                        registry.delete(event.key.decode(errors="replace").strip())
                     else:
                         _put(registry, event.key, event.value, event.kv.create_revision)
         registry.check_place(self._key, self._name, self._text)

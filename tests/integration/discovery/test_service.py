@@ -130,7 +130,7 @@ def seeking(service: Server, **options: Any) -> Config:
             "initial_advertise_peer_urls": (URL.parse("http://127.0.0.1:1"),),
             "discovery_token": TOKEN,
             "discovery_endpoints": (service.endpoint,),
-            "discovery_request_timeout": 2.0,
+            "discovery_request_timeout": 2.9,
             **options,
         }
     )
@@ -285,7 +285,7 @@ async def test_an_endpoint_that_accepts_and_is_silent(
     await client.put(SIZE, "1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoints = (f"127.0.0.1:{silent.getsockname()[1]}", service.endpoint)
-        config = seeking(service, discovery_endpoints=endpoints, discovery_dial_timeout=0.1)
+        config = seeking(service, discovery_endpoints=endpoints, discovery_dial_timeout=0.5)
         assert list(await join(config)) == ["n1"]
     assert RETRYING not in caplog.text
 
