@@ -19,8 +19,8 @@ ROLES = ("r1", "r2")
 RANGES = ((b"k", b"l"), (b"k0", b"k2"), (b"k2", b"\0"), (b"k1", b""), (b"k3", b"l"), (b"k0", b""))
 KINDS = (Permission.READWRITE, Permission.READWRITE, Permission.READ, Permission.WRITE)
 THINK_SECONDS = 0.3
-CALM_SECONDS = 0.4
-"""Between two looks in the end, the last of which has to be applied everywhere."""
+CALM_SECONDS, IDLE_SECONDS = 0.4, 2.0
+"""Between two steps in the end, and between two looks when all is well."""
 
 TRY_AGAIN = {*BAD_TOKENS, REFUSED_CONNECTION, Failure.LEARNER.text, Failure.CORRUPT.text}
 """What another attempt may have more luck with."""
@@ -35,7 +35,7 @@ class Administrator(Client):
         super().__init__(world, 0, ROOT)
         weights = world.plan.weights
         choices = {
-            self._change_auth: 1.0 if world.plan.users else 0.0,
+            self._change_auth: 3.0 if world.plan.users else 0.0,
             self._alarm: weights.get("alarm", 0.0),
             self._downgrade: weights.get("downgrade", 0.0),
             self._move_leader: weights.get("move", 0.0),
@@ -51,10 +51,11 @@ class Administrator(Client):
     def _next(self) -> None:
         world = self._world
         if world.healed:
-            if world.scheduler.now + 3 * CALM_SECONDS < world.end:
-                world.scheduler.after(CALM_SECONDS, self._calm)
+            delay = CALM_SECONDS if self._todo or self.needs_token() else IDLE_SECONDS
+            if world.scheduler.now + delay < world.end - IDLE_SECONDS / 2:
+                world.scheduler.after(delay, self._calm)
         elif self._todo:
-            world.scheduler.after(self._rng.uniform(0.0, 0.3), self._set_up)
+            world.scheduler.after(self._rng.uniform(0.0, 0.1), self._set_up)
         else:
             world.scheduler.after(self._rng.expovariate(1 / THINK_SECONDS), self._act)
 

@@ -68,6 +68,8 @@ class CommandChecks:
                 raise
             finally:
                 place = applier.auth_commands.index, position
+                if place not in self._outcomes:
+                    self._world.count(f"applied {command.name.lower()}")
                 self._compare(process, place, (command, caller, outcome))
                 self._check(process, place, expected, outcome)
             if applier.store.revision > before and signed and caller is not None:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from pykvd.mvcc.store import Store
 from pykvd.node.storage import (
@@ -45,6 +45,8 @@ class DiskSpeed:
 
     sync: tuple[float, float] = (0.0005, 0.005)
     commit: tuple[float, float] = (0.005, 0.05)
+    at_once: float = 0.0
+    """The part of the small syncs that a process waits for, doing nothing else."""
 
 
 @dataclass
@@ -172,7 +174,7 @@ class SimulatedWalWriter:
         self._wal = wal
         self._disk = disk
         self._observer = observer
-        self._loop = asyncio.get_running_loop()
+        self._loop = cast("ProcessLoop", asyncio.get_running_loop())
         self._queue: deque[tuple[Sequence[Record], Callable[[], None]]] = deque()
         self._release_before = 0
         self._busy = False
@@ -185,8 +187,16 @@ class SimulatedWalWriter:
             self._begin()
 
     def commit_now(self, records: Sequence[Record]) -> bool:
-        """Never: a sync takes simulated time."""
-        return False
+        """Make the records durable while the process stands still; or leave it to `submit`."""
+        if self._busy or self._disk.rng.random() >= self._disk.speed.at_once:
+            return False
+        self._observer.submitted(records)
+        self._wal.append(records)
+        if self.honest:
+            self._wal.sync()
+        self._observer.reported(records)
+        self._loop.pause(self._disk.sync_seconds())
+        return True
 
     def release(self, index: int) -> None:
         """Delete old segments once everything submitted before is durable."""

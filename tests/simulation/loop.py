@@ -104,6 +104,10 @@ class ProcessLoop(asyncio.BaseEventLoop):
             return
         self._turn(work)
 
+    def pause(self, seconds: float) -> None:
+        """Do nothing for a while, beyond what is begun."""
+        self.paused_until = max(self.paused_until, self._scheduler.now + seconds)
+
     def kill(self) -> None:
         """End the process: nothing that it still does has an effect."""
         self.alive = False

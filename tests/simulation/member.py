@@ -176,7 +176,7 @@ class Process:
     def pause(self, seconds: float) -> None:
         """Stop the process for a while; its clock runs on."""
         if self.running:
-            self.loop.paused_until = self.world.scheduler.now + seconds
+            self.loop.pause(seconds)
 
 
 def current_disk() -> Disk:

@@ -125,4 +125,5 @@ def _draw_disk(rng: Random) -> DiskSpeed:
     return DiskSpeed(
         sync=rng.choice(((0.0005, 0.002), (0.001, 0.02), (0.01, 0.1))),
         commit=rng.choice(((0.005, 0.02), (0.05, 0.3))),
+        at_once=rng.choice((0.0, 0.5, 1.0)),
     )
