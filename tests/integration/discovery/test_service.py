@@ -20,7 +20,7 @@ from pykvd.discovery.service import join
 from pykvd.pb import rpc_pb2
 from tests.harness import ETCD, PYKVD, Client, Kind, running, wait_until
 from tests.harness.certificates import Authority
-from tests.harness.methods import PUT, RANGE
+from tests.harness.methods import COMPACT, PUT, RANGE
 from tests.integration.discovery.processes import seekers
 
 if TYPE_CHECKING:
@@ -97,17 +97,17 @@ def test_three_members(kind: Kind) -> None:
             assert "discovery token is ignored since cluster already init" in n3.messages()
 
 
-def test_a_service_that_comes_late() -> None:
+def test_a_service_that_comes_and_goes() -> None:
     with running(PYKVD) as service:
-        put(service.endpoint, SIZE, "1")
+        put(service.endpoint, SIZE, "2")
         service.stop()
         flags = (
             f"--discovery-token={TOKEN}",
             f"--discovery-endpoints={service.endpoint}",
-            "--discovery-request-timeout=200ms",
+            "--discovery-request-timeout=500ms",
         )
-        with seekers(*flags, names=["n1"]) as cluster:
-            n1 = cluster["n1"]
+        with seekers(*flags, names=["n1", "n2"]) as cluster:
+            n1, n2 = cluster
             n1.spawn()
             wait_until(lambda: RETRYING in n1.messages(), "it to look again", 60.0)
             assert n1.stop() == 0  # at any time
@@ -115,8 +115,22 @@ def test_a_service_that_comes_late() -> None:
             n1.spawn()
             wait_until(lambda: RETRYING in n1.messages(), "it to look again", 60.0)
             service.start()
+            wait_until(lambda: WAITING in n1.messages(), "it to wait", 60.0)
+
+            n1.pause()  # what it would go on from is forgotten meanwhile
+            service.kill()
+            service.start()
+            for _ in range(2):
+                put(service.endpoint, "other", "")
+            with Client(service.endpoint) as client:
+                revision = client.call(RANGE, rpc_pb2.RangeRequest(key=b"other")).header.revision
+                client.call(COMPACT, rpc_pb2.CompactionRequest(revision=revision))
+            n1.resume()
+            wait_until(lambda: n1.messages().count(WAITING) == 2, "it to wait again", 60.0)
+            n2.spawn()
             n1.wait_ready()
-            assert list(registered(service.endpoint).values()) == [f"n1={n1.peer_url}"]
+            n2.wait_ready()
+            assert len(registered(service.endpoint)) == 2
 
 
 # In this process
