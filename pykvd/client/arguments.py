@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from google.protobuf.message import Message
+
+T = TypeVar("T")
 
 Data = str | bytes
 """Keys and values: bytes, or text that is sent as UTF-8."""
@@ -16,6 +17,10 @@ INT64_MAX: Final = 2**63 - 1
 UINT64_MAX: Final = 2**64 - 1
 MAX_REQUEST_BYTES: Final = 2 << 20
 """Requests above this are refused here: servers take no more (1.5 MiB and some) by default."""
+
+
+MAX_SECONDS: Final = 1e9
+"""The longest time; clocks of the system take no infinite ones."""
 
 
 class HasId(Protocol):
@@ -27,11 +32,11 @@ class HasId(Protocol):
 
 
 def data(field: str, given: object) -> bytes:
-    """Bytes of a key or value; raises TypeError."""
+    """Bytes of a key or value; raises TypeError or ValueError."""
     if isinstance(given, bytes):
         return given
     if isinstance(given, str):
-        return given.encode()
+        return text(field, given).encode()
     raise TypeError(f"{field}: expected str or bytes, got {type(given).__name__}")
 
 
@@ -45,15 +50,32 @@ def key(field: str, given: object) -> bytes:
 
 def keys(field: str, given: Iterable[Data]) -> list[bytes]:
     """Several keys, each once; raises TypeError or ValueError."""
-    if isinstance(given, str | bytes):
-        raise TypeError(f"{field}: expected several keys, got one")
-    return list(dict.fromkeys(key(field, one) for one in given))
+    return list(dict.fromkeys(key(field, one) for one in several(field, given)))
 
 
 def text(field: str, given: object) -> str:
-    """A string; raises TypeError."""
+    """A string that UTF-8 can carry; raises TypeError or ValueError."""
     if not isinstance(given, str):
         raise TypeError(f"{field}: expected str, got {type(given).__name__}")
+    try:
+        given.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{field}: {given!r} is no text: {error.reason}") from None
+    return given
+
+
+def several(field: str, given: Iterable[T]) -> list[T]:
+    """A list of what can be iterated, but is not one text; raises TypeError."""
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"{field}: expected several, got {type(given).__name__}")
+    return list(given)
+
+
+def choice(field: str, given: object, choices: Iterable[str]) -> str:
+    """One of some words; raises ValueError."""
+    words = list(choices)
+    if not isinstance(given, str) or given not in words:
+        raise ValueError(f"{field}: {given!r} is not one of {', '.join(words)}")
     return given
 
 
@@ -73,22 +95,22 @@ def integer(field: str, given: object, low: int = 0, high: int = INT64_MAX) -> i
     return given
 
 
-def lease(given: object) -> int:
+def lease(given: object, field: str = "lease") -> int:
     """The id of a lease, given as such or as a lease; 0 for None."""
     if given is None:
         return 0
     number: object = given if isinstance(given, int) else getattr(given, "id", given)
     if not isinstance(number, int) or isinstance(number, bool):
-        raise TypeError(f"lease: expected a lease or its id, got {type(given).__name__}")
-    return integer("lease", number, -INT64_MAX - 1)
+        raise TypeError(f"{field}: expected a lease or its id, got {type(given).__name__}")
+    return integer(field, number, -INT64_MAX - 1)
 
 
 def seconds(field: str, given: object) -> float:
     """A positive time; raises TypeError or ValueError."""
     if not isinstance(given, int | float) or isinstance(given, bool):
         raise TypeError(f"{field}: expected seconds, got {type(given).__name__}")
-    if not given > 0:
-        raise ValueError(f"{field}: {given} is not above 0")
+    if not 0 < given <= MAX_SECONDS:
+        raise ValueError(f"{field}: {given} is not above 0 and up to {MAX_SECONDS:g}")
     return given
 
 

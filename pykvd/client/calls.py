@@ -76,7 +76,7 @@ def delete(
 def compact(engine: Engine, revision: int, timeout: float | None, *, physical: bool) -> Plan[None]:
     """Forget the history before a revision."""
     number = arguments.integer("revision", revision)
-    request = rpc.CompactionRequest(revision=number, physical=physical)
+    request = rpc.CompactionRequest(revision=number, physical=arguments.flag("physical", physical))
     return mapped(engine.call(methods.COMPACT, request, timeout), _nothing)
 
 
@@ -109,7 +109,7 @@ class Scan:
 
 def members(engine: Engine, timeout: float | None, *, linearizable: bool) -> Plan[list[Member]]:
     """All members."""
-    request = rpc.MemberListRequest(linearizable=linearizable)
+    request = rpc.MemberListRequest(linearizable=arguments.flag("linearizable", linearizable))
     return mapped(engine.call(methods.MEMBER_LIST, request, timeout), _members)
 
 
@@ -117,7 +117,9 @@ def add_member(
     engine: Engine, peer_urls: Iterable[str], timeout: float | None, *, learner: bool
 ) -> Plan[Member]:
     """Let a member join; it is started afterwards."""
-    request = rpc.MemberAddRequest(peerURLs=_urls(peer_urls), isLearner=learner)
+    request = rpc.MemberAddRequest(
+        peerURLs=_urls(peer_urls), isLearner=arguments.flag("learner", learner)
+    )
     return mapped(
         engine.call(methods.MEMBER_ADD, request, timeout), lambda done: Member.of(done.member)
     )
@@ -153,9 +155,7 @@ def _members(
 
 
 def _urls(peer_urls: Iterable[str]) -> list[str]:
-    if isinstance(peer_urls, str):
-        raise TypeError("peer_urls: expected several str, got one")
-    return [arguments.text("peer_urls", url) for url in peer_urls]
+    return [arguments.text("peer_urls", url) for url in arguments.several("peer_urls", peer_urls)]
 
 
 def _member_id(member_id: int) -> int:
@@ -230,9 +230,7 @@ def disarm(
 
 
 def _alarm_kind(kind: AlarmKind) -> rpc.AlarmType:
-    if kind not in _ALARMS:
-        raise ValueError(f"kind: {kind!r} is not one of {', '.join(_ALARMS)}")
-    return _ALARMS[kind]
+    return _ALARMS[arguments.choice("kind", kind, _ALARMS)]
 
 
 def _alarm(engine: Engine, request: rpc.AlarmRequest, timeout: float | None) -> Plan[list[Alarm]]:
@@ -356,9 +354,8 @@ def grant_permission(
     timeout: float | None,
 ) -> Plan[None]:
     """Let a role read or write a range."""
-    if kind not in _PERMISSIONS:
-        raise ValueError(f"kind: {kind!r} is not one of {', '.join(_PERMISSIONS)}")
-    permission = auth_pb2.Permission(permType=_PERMISSIONS[kind], key=span[0], range_end=span[1])
+    allowed = _PERMISSIONS[arguments.choice("kind", kind, _PERMISSIONS)]
+    permission = auth_pb2.Permission(permType=allowed, key=span[0], range_end=span[1])
     request = rpc.AuthRoleGrantPermissionRequest(name=arguments.text("role", role), perm=permission)
     return mapped(engine.call(methods.ROLE_GRANT, request, timeout), _nothing)
 

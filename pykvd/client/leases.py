@@ -56,7 +56,7 @@ def time_to_live(
     engine: Engine, lease_id: int, timeout: float | None, *, keys: bool
 ) -> Plan[LeaseInfo]:
     """What the server knows about a lease."""
-    request = rpc.LeaseTimeToLiveRequest(ID=lease_id, keys=keys)
+    request = rpc.LeaseTimeToLiveRequest(ID=lease_id, keys=arguments.flag("keys", keys))
     return mapped(
         engine.call(methods.TIME_TO_LIVE, request, timeout),
         lambda found: LeaseInfo(found.ID, found.TTL, found.grantedTTL, list(found.keys)),

@@ -85,10 +85,9 @@ def range_request(
         min_create_revision=arguments.integer("min_create_revision", min_create_revision),
         max_create_revision=arguments.integer("max_create_revision", max_create_revision),
     )
-    if sort_by is not None or descending:
-        if sort_by not in {None, *_TARGETS}:
-            raise ValueError(f"sort_by: {sort_by!r} is not one of {', '.join(_TARGETS)}")
-        request.sort_target = _TARGETS[sort_by or "key"]
+    if arguments.flag("descending", descending) or sort_by is not None:
+        by = "key" if sort_by is None else arguments.choice("sort_by", sort_by, _TARGETS)
+        request.sort_target = _TARGETS[by]
         order = rpc.RangeRequest.DESCEND if descending else rpc.RangeRequest.ASCEND
         request.sort_order = order
     return request
@@ -141,15 +140,12 @@ def watch_request(
 ) -> rpc.WatchCreateRequest:
     """A watch; see `Client.watch` for the arguments."""
     first, range_end = span(key, end, prefix=prefix)
-    names: list[Skip] = [skip] if isinstance(skip, str) else list(skip)
-    for name in names:
-        if name not in _FILTERS:
-            raise ValueError(f"skip: {name!r} is not one of {', '.join(_FILTERS)}")
+    names: list[Skip] = [skip] if isinstance(skip, str) else arguments.several("skip", skip)
     return rpc.WatchCreateRequest(
         key=first,
         range_end=range_end,
         start_revision=arguments.integer("start_revision", start_revision),
         prev_kv=arguments.flag("prev_kv", prev_kv),
         progress_notify=arguments.flag("progress", progress),
-        filters=[_FILTERS[name] for name in names],
+        filters=[_FILTERS[arguments.choice("skip", name, _FILTERS)] for name in names],
     )

@@ -22,7 +22,7 @@ IN_PROCESS = "in-process"
 
 def parse_endpoints(given: str | Iterable[str]) -> list[str]:
     """Endpoints, or several in one string with commas, each checked."""
-    texts = given.split(",") if isinstance(given, str) else list(given)
+    texts = given.split(",") if isinstance(given, str) else arguments.several("endpoints", given)
     found = [arguments.text("endpoints", text).strip() for text in texts]
     for text in found:
         Endpoint.parse(text)
@@ -58,8 +58,12 @@ def make_engine(
 
 
 def check_tls(tls: TLS | None) -> None:
-    """Read the files, so that what is wrong with them shows at once; raises ValueError."""
+    """Read the files, so that what is wrong with them shows at once; raises as TLS does."""
     if tls is not None:
+        from pykvd.client.wire.tls import TLS  # noqa: PLC0415 - most clients do without
+
+        if not isinstance(tls, TLS):
+            raise TypeError(f"tls: expected TLS, got {type(tls).__name__}")
         _ = tls.context
 
 

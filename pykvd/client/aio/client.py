@@ -344,7 +344,7 @@ class AsyncClient:
 
     async def existing_lease(self, id: int, *, timeout: float | None = None) -> Lease:  # noqa: A002
         """A lease granted by somebody else; raises LeaseNotFound."""
-        number = arguments.lease(id)
+        number = arguments.lease(id, "id")
         info = await self._runner.run(
             leases.time_to_live(self._engine, number, timeout, keys=False)
         )
@@ -415,6 +415,8 @@ class AsyncClient:
             timeout: seconds for each of the calls.
 
         """
+        if not callable(function):
+            raise TypeError(f"function: expected one, got {type(function).__name__}")
         memory = Memory(self._engine, isolation, prefetch, timeout)
         return await stm.run(self._runner, memory, function)
 

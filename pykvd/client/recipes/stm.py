@@ -62,10 +62,7 @@ class Memory:
         timeout: float | None,
     ) -> None:
         """Raises TypeError or ValueError that names the argument."""
-        if isolation not in get_args(Isolation):
-            raise ValueError(
-                f"isolation: {isolation!r} is not one of {', '.join(get_args(Isolation))}"
-            )
+        arguments.choice("isolation", isolation, get_args(Isolation))
         self._engine = engine
         self._snapshot = isolation in {"serializable_snapshot", "serializable"}
         self._checks_reads = isolation != "read_committed"

@@ -328,7 +328,7 @@ class Client:
 
     def existing_lease(self, id: int, *, timeout: float | None = None) -> Lease:  # noqa: A002
         """A lease granted by somebody else; raises LeaseNotFound."""
-        number = arguments.lease(id)
+        number = arguments.lease(id, "id")
         info = self._runner.run(leases.time_to_live(self._engine, number, timeout, keys=False))
         if info.ttl < 0:
             raise LeaseNotFound
@@ -397,6 +397,8 @@ class Client:
             timeout: seconds for each of the calls.
 
         """
+        if not callable(function):
+            raise TypeError(f"function: expected one, got {type(function).__name__}")
         memory = Memory(self._engine, isolation, prefetch, timeout)
         return stm.run(self._runner, memory, function)
 
