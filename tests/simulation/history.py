@@ -75,9 +75,8 @@ class HistoryCheck:
             raise Violation(f"{cause} took effect twice, at {cause.revision} and {revision}")
         if cause.outcome is Outcome.REFUSED:
             raise Violation(f"{cause} was refused ({cause.error}), but is revision {revision}")
-        user = self._users.get(revision, cause.user)
-        if cause.user != user:
-            raise Violation(f"{cause} is revision {revision}, in the name of {user}")
+        if not self._may_be(cause, revision):
+            raise Violation(f"{cause} is revision {revision}, of {self._users[revision]}")
         if revision <= self._floors.before(cause.invoked):
             raise Violation(f"{cause} is revision {revision}, older than what was answered before")
         cause.revision = revision
@@ -105,10 +104,15 @@ class HistoryCheck:
                 operation.outcome is Outcome.UNKNOWN
                 and operation.method in WRITES
                 and not operation.revision
+                and self._may_be(operation, revision)
                 and revision > self._floors.before(operation.invoked)
                 and self._makes(operation, revision, changes)
             ):
                 yield operation
+
+    def _may_be(self, operation: Operation, revision: int) -> bool:
+        """Whether the log has the revision in the name of the operation's user."""
+        return self._users.get(revision, operation.user) == operation.user
 
     def _makes(self, operation: Operation, revision: int, changes: tuple[Change, ...]) -> bool:
         if operation.method is Method.REVOKE:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +16,8 @@ from tests.integration.cluster.requests import add, get, put, when_connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.integration.cluster.cluster import Member
 
 FORCE = "--force-new-cluster"
 
@@ -97,3 +101,33 @@ def test_an_empty_directory_is_founded_as_ever() -> None:
         cluster.start()
         put(cluster["n1"], b"k", b"v")
         assert len(cluster.member_list(cluster["n1"])) == 1
+
+
+def kill_in_start(member: Member, seconds: float) -> None:
+    """Start a member, and kill it so soon that it may be anywhere in its start."""
+    member.spawn()
+    deadline = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > deadline, "the time of the kill")
+    member.kill()
+
+
+def test_killed_while_it_is_forced_the_member_that_is_left_keeps_everything(three: Cluster) -> None:
+    """Whenever the kill comes, the next start goes on, with the flag or without."""
+    rng = random.Random(20)
+    left = three.followers()[0]
+    for number in range(20):
+        put(left, b"k%d" % number, b"v%d" % number)
+    for member in three:
+        member.kill()
+    plain, forced = left.flags, (*left.flags, FORCE)
+    for _ in range(6):
+        left.flags = forced if rng.random() < 0.7 else plain
+        kill_in_start(left, rng.uniform(0.2, 1.2))
+    left.flags = forced
+    left.start()
+    left.stop()
+    left.flags = plain
+    left.start()
+    assert all(get(left, b"k%d" % number) == b"v%d" % number for number in range(20))
+    assert len(three.member_list(left)) == 1
+    put(left, b"alone", b"yes")
