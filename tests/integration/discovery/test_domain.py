@@ -9,7 +9,7 @@ import pytest
 from pykvd.pb import rpc_pb2
 from tests.harness import wait_until
 from tests.harness.certificates import Authority
-from tests.harness.methods import PUT, RANGE
+from tests.harness.methods import MEMBER_ADD, PUT, RANGE
 from tests.harness.name_server import NameServer, name_server
 from tests.integration.discovery.processes import asking, seekers
 
@@ -37,7 +37,8 @@ def enter(server: NameServer, members: Iterable[Member], service: str = "_etcd-s
 
 
 def test_three_members(names: NameServer) -> None:
-    with seekers(FLAG, "--discovery-srv-name=blue", kind=asking(names.port)) as cluster:
+    flags = (FLAG, "--discovery-srv-name=blue", "--strict-reconfig-check=false")
+    with seekers(*flags, kind=asking(names.port)) as cluster:
         enter(names, cluster, "_etcd-server-blue")
         cluster.start()
         n1, _, n3 = cluster
@@ -57,6 +58,13 @@ def test_three_members(names: NameServer) -> None:
             'cannot find local etcd member "n4" in SRV records' in stranger.messages()
         )
         assert not stranger.data.exists()
+
+        enter(names, cluster, "_etcd-server-blue")  # now as one of four, and added before
+        url = f"http://localhost:{stranger.peer_port}"
+        n1.call(MEMBER_ADD, rpc_pb2.MemberAddRequest(peerURLs=[url]))
+        stranger.state = "existing"
+        stranger.start()
+        assert stranger.call(RANGE, rpc_pb2.RangeRequest(key=b"k")).kvs[0].value == b"v"
 
         names.records.clear()  # who has data does not look
         n3.stop()
