@@ -6,7 +6,8 @@ the transfer of leadership.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Final
 
 from pykvd.raft import confchange, quorum
 from pykvd.raft.errors import ConfChangeError, MessageDecodeError, ProposalDropped
@@ -19,6 +20,9 @@ from pykvd.raft.types import NONE, Entry, EntryKind, ReadState, Role
 
 if TYPE_CHECKING:
     from pykvd.raft.core import Raft
+
+#: Membership changes of followers that may wait for an earlier one.
+MAX_EARLY_CHANGES: Final = 16
 
 
 class Leader(RoleState):
@@ -47,6 +51,7 @@ class Leader(RoleState):
         self._retire_at = 0
         self._heartbeat_elapsed = 0
         self._append_due = False
+        self._early_changes: deque[tuple[int, Entry]] = deque()
 
     def begin_term(self) -> None:
         """Append the empty entry of the term (8) and announce it."""
@@ -144,19 +149,30 @@ class Leader(RoleState):
             self.pending_conf_index = self.raft.log.last_index + 1
         self._append(kind, data)
 
+    @property
+    def _changing(self) -> bool:
+        """Whether a membership change, or the start of the term, is not applied here yet."""
+        return self.pending_conf_index > self.raft.log.applied
+
     def _check_conf_change(self, data: bytes) -> None:
-        if self.pending_conf_index > self.raft.log.applied:
+        if self._changing:
             raise ProposalDropped("another membership change is not applied yet")
         confchange.apply_change(self.raft.conf, ConfChange.decode(data))
 
     def _handle_propose(self, message: Message) -> None:
         for entry in message.entries:
-            try:
-                self.propose(entry.kind, entry.data)
-            except (ProposalDropped, ConfChangeError, MessageDecodeError) as error:
-                self.raft.logger.info(
-                    "%x drops proposal from %x: %s", self.raft.id, message.sender, error
-                )
+            early = entry.kind is EntryKind.CONF_CHANGE and self._changing
+            if early and len(self._early_changes) < MAX_EARLY_CHANGES:
+                # A follower that has applied the change before cannot know that we have not.
+                self._early_changes.append((message.sender, entry))
+            else:
+                self._propose_for(message.sender, entry)
+
+    def _propose_for(self, sender: int, entry: Entry) -> None:
+        try:
+            self.propose(entry.kind, entry.data)
+        except (ProposalDropped, ConfChangeError, MessageDecodeError) as error:
+            self.raft.logger.info("%x drops proposal from %x: %s", self.raft.id, sender, error)
 
     # Membership (6)
 
@@ -190,12 +206,17 @@ class Leader(RoleState):
         raft.become_follower(raft.term, NONE)
 
     def applied(self) -> None:
-        """Leave a joint configuration once it is applied, if it asks for that (6)."""
+        """Leave a joint configuration once it is applied, if it asks for that (6).
+
+        Then it is the turn of the next membership change that came too early.
+        """
         raft = self.raft
         if raft.conf.auto_leave and raft.log.applied >= self.pending_conf_index:
             self.pending_conf_index = raft.log.last_index + 1
             raft.logger.info("%x proposes to leave the joint configuration", raft.id)
             self._append(EntryKind.CONF_CHANGE, ConfChange().encode())
+        while self._early_changes and not self._changing:
+            self._propose_for(*self._early_changes.popleft())
 
     # Leadership transfer (thesis 3.10)
 
