@@ -8,8 +8,16 @@ from pykvd.pb import rpc_pb2 as rpc
 async def hash_kv(node: Node, revision: int) -> rpc.HashKVResponse:
     """Hash the key-value records up to a revision, 0 meaning the newest; without a header.
 
-    Raises RpcError for a revision that is compacted or in the future.
+    At a compaction's revision that is the hash which it took. Raises RpcError for any other one
+    that is compacted, or in the future.
     """
+    taken = node.compaction_hashes.get(revision)
+    if revision and taken:
+        return rpc.HashKVResponse(
+            hash=taken.hash,
+            compact_revision=taken.compact_revision,
+            hash_revision=taken.revision,
+        )
     store = node.store
     revision = revision or store.revision
     if revision > store.revision:

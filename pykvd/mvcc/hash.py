@@ -9,10 +9,12 @@ import google_crc32c
 from pykvd.mvcc.environment import Environment
 from pykvd.mvcc.record import FLAGS, MAIN_SHIFT, SUB_SHIFT, TOMBSTONE, body_of, key_of
 
-_SEED: int = google_crc32c.extend(0, b"key")
+#: The hash of no records.
+SEED: int = google_crc32c.extend(0, b"key")
 
 
-def _record_key(record_id: int) -> bytes:
+def record_key(record_id: int) -> bytes:
+    """What etcd stores a record under."""
     main = record_id >> MAIN_SHIFT
     sub = (record_id & (1 << MAIN_SHIFT) - 1) >> SUB_SHIFT
     mark = b"t" if record_id & TOMBSTONE else b""
@@ -23,18 +25,19 @@ def hash_kv(environment: Environment, revision: int, compact_revision: int) -> i
     """Hash the records up to `revision`.
 
     Records at or below `compact_revision` count only where a compaction at `revision` would keep
-    them; before the first compaction it is -1. No record has a negative revision.
+    them, unless that keeps nothing; tombstones of `compact_revision` itself never do. Before the
+    first compaction it is -1. No record has a negative revision.
     """
     if revision < 0:
-        return _SEED
+        return SEED
     last = (revision + 1 << MAIN_SHIFT) - 1
     kept = _kept(environment, last) if compact_revision >= 0 else set()
     compacted = (compact_revision + 1 << MAIN_SHIFT) - 1
-    crc = _SEED
+    crc = SEED
     for record_id, framed in environment.scan(0, last):
-        if record_id <= compacted and kept and record_id not in kept:
+        if record_id <= compacted and record_id not in kept and (kept or record_id & TOMBSTONE):
             continue
-        crc = google_crc32c.extend(crc, _record_key(record_id))
+        crc = google_crc32c.extend(crc, record_key(record_id))
         crc = google_crc32c.extend(crc, body_of(framed))
     return crc
 

@@ -1,10 +1,11 @@
 """What a member says of its data when another one asks, so that the two can be compared.
 
-Three questions, answered from the store's file by its thread; questions and answers are JSON.
+Four questions, answered from memory or by the store's thread; questions and answers are JSON.
 
-    digest   the running checksum of everything written, at some revisions; reads nothing
-    slice    the checksum of the records as they stand on the disk, ids in a small range
-    hash     HashKV, of the whole store up to a revision
+    digest      the running checksum of everything written, at some revisions; reads nothing
+    slice       the checksum of the records as they stand on the disk, ids in a small range
+    hash        HashKV, of the whole store up to a revision
+    compaction  the hash that a compaction took; reads nothing
 
 An answer is a `Reading`. Nothing is said (None) where the member is not at the same point: it lags
 behind, has another compaction, or has not swept up after it yet. Lagging is told by the log's
@@ -23,7 +24,7 @@ from pykvd.mvcc.environment import Environment
 from pykvd.mvcc.record import ID_BYTES
 from pykvd.node.node import Node
 
-DIGEST, SLICE, HASH = "digest", "slice", "hash"
+DIGEST, SLICE, HASH, COMPACTION = "digest", "slice", "hash", "compaction"
 #: A slice: about half a millisecond of the store's thread.
 SLICE_RECORDS = 1000
 SLICE_BYTES = 256 << 10
@@ -55,6 +56,7 @@ class Checksums:
         node.answers[DIGEST] = self._answer_digest
         node.answers[SLICE] = self._answer_slice
         node.answers[HASH] = self._answer_hash
+        node.answers[COMPACTION] = self._answer_compaction
 
     # This member's own
 
@@ -113,6 +115,11 @@ class Checksums:
         except lmdb.Error:
             return UNREADABLE
 
+    def compaction(self, revision: int, compacted: int) -> Reading:
+        """What the compaction at a revision hashed, under the one before it."""
+        taken = self._node.compaction_hashes.get(revision)
+        return taken.hash if taken and taken.compact_revision == compacted else None
+
     # Answers
 
     async def _answer_digest(self, payload: bytes) -> bytes:
@@ -135,6 +142,10 @@ class Checksums:
     async def _answer_hash(self, payload: bytes) -> bytes:
         question = json.loads(payload)
         return _encode(await self.hash(**question))
+
+    async def _answer_compaction(self, payload: bytes) -> bytes:
+        question = json.loads(payload)
+        return _encode(self.compaction(**question))
 
 
 def _scan(environment: Environment, first: int, last: int) -> Slice:

@@ -3,8 +3,8 @@
 The leader compares; members name themselves wrong by being few. Always on are two comparisons that
 cost next to nothing: the running checksum of all that was written finds members that applied
 something else, and a slice of the stored records a second, round and round, finds what the disk has
-changed since. etcd's own comparisons of whole hashes, which read all of the store, are run as
-`--corrupt-check-time`, `--compact-hash-check-time` and the feature gates ask for.
+changed since. etcd's own comparisons, of whole hashes, are run as `--corrupt-check-time`,
+`--compact-hash-check-time` and the feature gates ask for.
 """
 
 import asyncio
@@ -16,7 +16,15 @@ from typing import Any
 import lmdb
 
 from pykvd.logs import get_logger
-from pykvd.node.checksums import DIGEST, HASH, SLICE, UNREADABLE, Checksums, Reading
+from pykvd.node.checksums import (
+    COMPACTION,
+    DIGEST,
+    HASH,
+    SLICE,
+    UNREADABLE,
+    Checksums,
+    Reading,
+)
 from pykvd.node.commands import Command
 from pykvd.node.node import Node
 from pykvd.node.responder import NOBODY
@@ -32,7 +40,7 @@ QUESTION_TIMEOUT = 5.0
 HASH_TIMEOUT = 300.0
 #: The member that an alarm names when there is no majority to tell who is wrong (as in etcd).
 NOBODY_KNOWS = 0
-CHECKS = (DIGEST, SLICE, HASH)
+CHECKS = (DIGEST, SLICE, HASH, COMPACTION)
 #: `skipped` for want of answers.
 OUTCOMES = ("equal", "different", "skipped")
 
@@ -149,27 +157,33 @@ class ConsistencyMonitor:
         self._judge(SLICE, readings, where)
         self._cursor = found.last + 1
 
+    async def _compare_compaction(self) -> None:
+        """Compare what the newest compaction hashed that all members know of, once."""
+        for taken in self._node.compaction_hashes.newest_first():
+            if taken.revision <= self._compared:
+                return
+            where = {"revision": taken.revision, "compacted": taken.compact_revision}
+            readings = await self._ask(COMPACTION, where, QUESTION_TIMEOUT)
+            readings[self._node.member_id] = taken.hash
+            self._judge(COMPACTION, readings, where)
+            if self._answered(readings):
+                self._compared = taken.revision
+                return
+
+    def _answered(self, readings: Mapping[int, Reading]) -> bool:
+        """Whether every member could be compared."""
+        known = sum(reading is not None for reading in readings.values())
+        return known == len(self._node.membership.members)
+
     async def _compare_hash(self) -> None:
         """Compare HashKV of everything."""
-        store = self._node.store
-        await self._compare_hash_at(store.revision, store.compact_revision)
-
-    async def _compare_compaction(self) -> None:
-        """Compare HashKV at the newest compaction, once."""
-        compacted = self._node.store.compact_revision
-        if compacted > self._compared and await self._compare_hash_at(compacted, compacted):
-            self._compared = compacted
-
-    async def _compare_hash_at(self, revision: int, compacted: int) -> bool:
-        """Compare HashKV; whether every member could be compared."""
-        index = self._node.committer.index
+        store, index = self._node.store, self._node.committer.index
+        revision, compacted = store.revision, store.compact_revision
         where = {"index": index, "revision": revision, "compacted": compacted}
         asking = self._ask(HASH, where, HASH_TIMEOUT)
         own, readings = await asyncio.gather(self._own.hash(**where), asking)
         readings[self._node.member_id] = own
         self._judge(HASH, readings, where)
-        compared = [reading for reading in readings.values() if reading is not None]
-        return len(compared) == len(self._node.membership.members)
 
     async def _ask(self, kind: str, question: object, limit: float) -> dict[int, Any]:
         """What the others say; members that cannot be asked are left out."""
@@ -234,7 +248,7 @@ class ConsistencyMonitor:
         """
         store, index = self._node.store, self._node.committer.index
         # Another life may have left a compaction half swept.
-        self._node.sweep_on()
+        self._node.sweeper.resume()
         await self._node.sweeper.swept()
         revision, compacted = store.revision, store.compact_revision
         where = {"index": index, "revision": revision, "compacted": compacted}

@@ -31,6 +31,7 @@ from pykvd.node.audit import Audit
 from pykvd.node.batches import Batches
 from pykvd.node.commands import Command
 from pykvd.node.committer import Committer
+from pykvd.node.compaction_hashes import CompactionHashes
 from pykvd.node.config import NodeConfig
 from pykvd.node.disk import explained
 from pykvd.node.driver import LogWriter, RaftDriver
@@ -155,9 +156,17 @@ class Node:
                 index, term, 0 if self._alone else config.snapshot_catchup
             ),
         )
+        #: What compactions hashed before they removed anything.
+        self.compaction_hashes = CompactionHashes(
+            self.store,
+            self.committer,
+            batch=config.compaction_batch,
+            pause=config.compaction_pause,
+        )
         self.sweeper = Sweeper(
             self.store,
             self.committer,
+            self.compaction_hashes,
             batch=config.compaction_batch,
             pause=config.compaction_pause,
         )
@@ -194,7 +203,7 @@ class Node:
         self._every(self.config.heartbeat_interval, self._tick)
         self._every(EXPIRY_INTERVAL, self._keeper.expire)
         self._every(CHECKPOINT_INTERVAL, self._keeper.checkpoint)
-        self.sweep_on()
+        self.sweeper.resume()
         if self._alone:
             self.raft.campaign()
         self._driver.process()
@@ -481,16 +490,11 @@ class Node:
         for member in self.membership.in_order():
             self._reach(member)
 
-    def sweep_on(self) -> None:
-        """Go on with what another life, or another member, has not swept up yet."""
-        if self.store.compact_revision >= 0 and self.store.index.past:
-            self.sweeper.start()
-
     def _reload(self) -> None:
         """Read the store anew: it is another member's."""
         seen = self.store.revision
         self.store.load()
-        self.sweep_on()
+        self.sweeper.resume()
         self.applier.load()
         self.hub.resync(seen)
         if self.lessor.primary:

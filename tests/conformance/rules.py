@@ -71,9 +71,9 @@ def hash_revision(reference: Answer, ours: Answer) -> tuple[Answer, Answer]:
 
 
 def hash_at_compaction(reference: Answer, ours: Answer) -> tuple[Answer, Answer]:
-    """HashKV at the compacted revision: 3.6 returns the hash stored by that compaction.
+    """HashKV at a compaction's revision: 3.6 returns the hash that the compaction took.
 
-    3.4 keeps no such hashes, and refuses the revision when it is named instead of current.
+    3.4 keeps no such hashes; it refuses the revision, or hashes what is kept if it is the current.
     """
     request = reference.request
     if not isinstance(request, rpc_pb2.HashKVRequest):
@@ -81,11 +81,12 @@ def hash_at_compaction(reference: Answer, ours: Answer) -> tuple[Answer, Answer]
     reply = ours.reply
     if not isinstance(reply, rpc_pb2.HashKVResponse):
         return reference, ours
+    if isinstance(reference.reply, Failure):
+        taken = reply.compact_revision < request.revision <= ours.compacted
+        accepted = reference.reply == Failure("OUT_OF_RANGE", COMPACTED) and taken
+        return (replace(reference, reply=reply) if accepted else reference), ours
     if (request.revision or reply.header.revision) != ours.compacted:
         return reference, ours
-    if isinstance(reference.reply, Failure):
-        accepted = reference.reply == Failure("OUT_OF_RANGE", COMPACTED) and request.revision > 0
-        return (replace(reference, reply=reply) if accepted else reference), ours
     assert isinstance(reference.reply, rpc_pb2.HashKVResponse)
     reference.reply.hash = reply.hash
     reference.reply.compact_revision = reply.compact_revision

@@ -327,18 +327,50 @@ def test_hash_of_known_records(fresh: Client) -> None:
 
 
 def test_hash_after_a_compaction(fresh: Client) -> None:
-    """etcd remembers the hash that the compaction took; here it is of what the compaction kept."""
+    """At its revision it is what the compaction found; later it is of what is kept."""
     write(fresh, b"a", 2)
+    taken = at_revision(fresh, 3)
+    assert taken[1:] == (-1, 3)
     compact(fresh, 3)
-    kept = fresh.call(methods.HASH_KV, rpc_pb2.HashKVRequest(revision=3))
-    second = kv_pb2.KeyValue(key=b"a", create_revision=2, mod_revision=3, version=2, value=b"v")
-    assert kept.hash == google_crc32c.value(b"key" + record(second, 3))
-    assert kept.compact_revision == 3
+    assert at_revision(fresh, 3) == taken
     write(fresh, b"a")
-    later = fresh.call(methods.HASH_KV)
-    assert later.compact_revision == 3
     third = kv_pb2.KeyValue(key=b"a", create_revision=2, mod_revision=4, version=3, value=b"v")
-    assert later.hash == google_crc32c.value(b"key" + record(third, 4))
+    kept = google_crc32c.value(b"key" + record(third, 4)), 3, 4
+    assert at_revision(fresh, 0) == at_revision(fresh, 4) == kept
+    compact(fresh, 4)
+    assert at_revision(fresh, 4) == kept
+    assert at_revision(fresh, 3) == taken
+    later = at_revision(fresh, 0)
+    for revision in range(5, 14):
+        write(fresh, b"a")
+        later = at_revision(fresh, revision)
+        compact(fresh, revision)
+    assert at_revision(fresh, 13) == later
+    assert at_revision(fresh, 4) == kept
+    assert fresh.attempt(methods.HASH_KV, rpc_pb2.HashKVRequest(revision=3)) == Failure(
+        "OUT_OF_RANGE", "etcdserver: mvcc: required revision has been compacted"
+    )
+
+
+def at_revision(client: Client, revision: int) -> tuple[int, int, int]:
+    """HashKV: the hash, the compaction and the revision that it is of."""
+    reply = client.call(methods.HASH_KV, rpc_pb2.HashKVRequest(revision=revision))
+    return reply.hash, reply.compact_revision, reply.hash_revision
+
+
+def test_a_tombstone_that_a_compaction_keeps_counts_in_no_hash(fresh: Client) -> None:
+    """Releases of etcd before 3.4.34 remove it, and all must come to the same hash."""
+    write(fresh, b"a")
+    fresh.call(methods.DELETE, DELETE(key=b"a"))
+    compact(fresh, 3)
+    write(fresh, b"b")
+    fresh.call(methods.DELETE, DELETE(key=b"b"))
+    second = kv_pb2.KeyValue(key=b"b", create_revision=4, mod_revision=4, version=1, value=b"v")
+    gone = record(kv_pb2.KeyValue(key=b"b"), 5, tombstone=True)
+    left = google_crc32c.value(b"key" + record(second, 4) + gone), 3, 5
+    assert at_revision(fresh, 0) == left
+    compact(fresh, 5)
+    assert at_revision(fresh, 5) == left
 
 
 def test_a_delete_at_the_compacted_revision_is_still_told(client: Client) -> None:

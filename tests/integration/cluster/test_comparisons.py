@@ -69,11 +69,11 @@ async def test_a_compaction_is_compared_once(tmp_path: Path) -> None:
         await client.compact(4)
 
         async def compared() -> bool:
-            return bool(monitor.outcomes["hash", "equal"])
+            return bool(monitor.outcomes["compaction", "equal"])
 
         await eventually(compared, "a comparison")
         monitor.stop()
-        assert not monitor.outcomes["hash", "different"]
+        assert not monitor.outcomes["compaction", "different"]
         await with_a_changed_value(cluster, tmp_path, "n3")
         monitor = await alone(cluster, compact_hash_interval=0.05, interval=0.0)
         await cluster.clients["n1"].compact(cluster.node("n1").store.revision)
@@ -121,7 +121,7 @@ async def test_writes_and_compactions_accuse_nobody(tmp_path: Path) -> None:
         await asyncio.gather(*map(write, NAMES))
 
         async def compared() -> bool:
-            kinds = ("digest", "slice", "hash")
+            kinds = ("digest", "slice", "hash", "compaction")
             return monitor.passes > 2 and all(monitor.outcomes[kind, "equal"] for kind in kinds)
 
         await eventually(compared, "each comparison to be made")

@@ -153,6 +153,8 @@ class Model:
                 continue
             if change.main <= self.compacted and kept and (change.main, change.sub) not in kept:
                 continue
+            if change.main == self.compacted and change.kv is None:
+                continue
             mark = b"t" if change.kv is None else b""
             key = change.main.to_bytes(8, "big") + b"_" + change.sub.to_bytes(8, "big") + mark
             kv = change.kv or KeyValue(key=change.key)
