@@ -20,14 +20,13 @@ from pykvd.node.config import NodeConfig
 from pykvd.node.disaster import expel_others
 from pykvd.node.node import GRPC_OVERHEAD_BYTES, Node
 from pykvd.node.storage import Storage, open_storage
-from pykvd.tls.configured import MemberTls, member_tls
 from pykvd.transport import Limits
 from pykvd.transport import Server as Listener
 from pykvd.upkeep import Upkeep
 from pykvd.version import API_VERSION
 
-# HTTP and the links to other members are imported where they are used: a server without a socket,
-# or without others, starts sooner.
+# HTTP, TLS and the links to other members are imported where they are used: a server without them
+# starts sooner.
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import EllipsisType
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from pykvd.metrics import Metrics
     from pykvd.peer import PeerNetwork
     from pykvd.tls import TlsServer
+    from pykvd.tls.configured import MemberTls
 
 _log = get_logger("server")
 
@@ -85,7 +85,7 @@ class Server:
         self._upkeep: Upkeep | None = None
         #: Of the server that runs; for whoever serves /metrics.
         self.metrics: Metrics | None = None
-        self._tls: MemberTls
+        self._tls: MemberTls | None = None
         self._failure: BaseException | None = None
         self._ended = asyncio.Event()
 
@@ -146,13 +146,14 @@ class Server:
 
     async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         config = self.config
-        self._tls = member_tls(config)
+        self._tls = None if config.is_plain else _member_tls(config)
+        clients_tls = self._tls.clients if self._tls else None
         tokens = _tokens(config, loop)
         if not (has_data(config) or config.socket_reuse_port):
             # A start that fails must leave no directory behind that counts as founded, and no
             # registration at a discovery service.
             check_free((*config.listen_peer_urls, *config.listen_client_urls))
-        founding = await found(config, self._tls.dialler)
+        founding = await found(config, self._tls.dialler if self._tls else None)
         storage = open_storage(
             Path(config.data_dir),
             wal_directory(config),
@@ -183,13 +184,13 @@ class Server:
         await node.start()
         self._upkeep.start()
         for urls in by_address(config.listen_client_urls):
-            self.addresses += await self._listen(self._listener, urls, self._tls.clients)
+            self.addresses += await self._listen(self._listener, urls, clients_tls)
             for url in urls:
                 how = "securely" if url.is_secure else "insecurely; this is strongly discouraged!"
                 _log.info(f"serving client traffic {how}", address=url)
         if self._endpoints:
             await self._endpoints.listen(
-                lambda listener, urls: self._listen(listener, urls, self._tls.clients)
+                lambda listener, urls: self._listen(listener, urls, clients_tls)
             )
         self.door = Door(
             self._services, max_message_bytes=config.max_request_bytes + GRPC_OVERHEAD_BYTES
@@ -210,7 +211,7 @@ class Server:
                 handler=node,
                 scratch=storage.scratch / "incoming",
                 limits=PeerLimits(max_connections=connections().peers),
-                tls=self._tls.dialler,
+                tls=(self._tls or _member_tls(self.config)).dialler,
             )
             return self._network
 
@@ -240,8 +241,9 @@ class Server:
             limits=network.limits.listener(),
             http=endpoints.peers,
         )
+        tls = self._tls.peers if self._tls else None
         for url in self.config.listen_peer_urls:
-            await self._listen(self._peer_listener, [url], self._tls.peers)
+            await self._listen(self._peer_listener, [url], tls)
             _log.info("serving peer traffic", address=url)
 
     def _make_listener(self, services: Services, endpoints: Endpoints | None) -> Listener:
@@ -363,6 +365,12 @@ def _tokens(config: Config, loop: asyncio.AbstractEventLoop) -> Tokens:
         return make_tokens(config.auth_token, config.auth_token_ttl, loop.time)
     except InvalidAuthOptionsError as error:
         raise ConfigError(str(error)) from None
+
+
+def _member_tls(config: Config) -> MemberTls:
+    from pykvd.tls.configured import member_tls  # noqa: PLC0415
+
+    return member_tls(config)
 
 
 def _call(

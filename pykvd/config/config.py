@@ -112,6 +112,23 @@ class Config(
         return bool(self.discovery_endpoints or self.discovery_srv or named)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether there is nobody to talk TLS with: no other member, no option or URL of TLS."""
+        lone = not (
+            self.listen_peer_urls
+            or self.initial_cluster_is_chosen
+            or self.initial_cluster_state == "existing"
+            or self.discovers
+        )
+        urls = self.listen_client_urls + self.listen_client_http_urls + self.listen_metrics_urls
+        options = fields(ClientSecurityOptions) + fields(PeerSecurityOptions)
+        return (
+            lone
+            and not any(url.is_secure for url in urls)
+            and all(getattr(self, each.name) == each.default for each in options)
+        )
+
+    @property
     def initial_members(self) -> dict[str, tuple[URL, ...]]:
         """Peer URLs by member name to form the cluster from; empty with discovery.
 
