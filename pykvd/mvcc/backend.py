@@ -134,6 +134,13 @@ class Backend:
         batch.records.append(record_id)
         batch.size += len(framed)
 
+    def add_all(self, record_ids: list[int], framed: list[bytes]) -> None:
+        """Add records; ids ascend."""
+        self._recent.update(zip(record_ids, framed, strict=True))
+        batch = self._pending
+        batch.records += record_ids
+        batch.size += sum(map(len, framed))
+
     def remove(self, record_ids: Iterable[int]) -> None:
         """Delete records; recent ones are gone at once, those in the file with the next commit."""
         batch, pending = self._committing, self._pending

@@ -11,7 +11,7 @@ than the id in `live[key]`.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import cast
 
@@ -26,6 +26,8 @@ Resume = tuple[bytes, bytes]
 
 #: range_end of "every key from `key` on".
 FROM_KEY = b"\x00"
+#: To take one key out of the order costs as much as to build it anew costs for so many that stay.
+REBUILDING = 16
 
 
 class Index:
@@ -76,15 +78,32 @@ class Index:
         self._supersede(key, previous)
         return record_id, create, version, previous
 
-    def delete(self, key: bytes, main: int, sub: int) -> tuple[int, int]:
-        """Record the deletion of a live key; returns `(tombstone id, id of the version before)`."""
-        entry = self.live.pop(key)
-        self._sorted.remove(key)
-        previous = entry if isinstance(entry, int) else entry[0]
-        record_id = main << MAIN_SHIFT | sub << SUB_SHIFT | TOMBSTONE
-        self._supersede(key, previous)
-        self.past[key].append(record_id)
-        return record_id, previous
+    def delete(self, keys: Sequence[bytes], main: int, sub: int) -> tuple[list[int], list[bytes]]:
+        """Record the deletion of live keys; returns the tombstones' ids, and the keys with a lease.
+
+        `sub` is the first one's.
+        """
+        live, past, unsorted = self.live, self.past, self._past_unsorted
+        first = main << MAIN_SHIFT | sub << SUB_SHIFT | TOMBSTONE
+        ids = list(range(first, first + (len(keys) << SUB_SHIFT), 1 << SUB_SHIFT))
+        leased = []
+        for key, record_id in zip(keys, ids, strict=True):
+            entry = live.pop(key)
+            previous = entry if isinstance(entry, int) else entry[0]
+            if previous & LEASED:
+                leased.append(key)
+            older = past.get(key)
+            if older is None:
+                past[key] = [previous, record_id]
+                unsorted.append(key)
+            else:
+                older += (previous, record_id)
+        if len(keys) * REBUILDING > len(self._sorted) + REBUILDING * REBUILDING:
+            self._sorted = SortedList(filter(live.__contains__, self._sorted))
+        else:
+            for key in keys:
+                self._sorted.remove(key)
+        return ids, leased
 
     def _supersede(self, key: bytes, previous: int) -> None:
         ids = self.past.get(key)

@@ -10,6 +10,8 @@ is `RangeResponse.kvs`, `PutResponse.prev_kv` and `Event.kv` alike, so most repl
 stored bytes. A tombstone holds a KeyValue with the key alone, as etcd stores it.
 """
 
+from collections.abc import Sequence
+
 from pykvd.pb.kv_pb2 import KeyValue
 
 TOMBSTONE = 1
@@ -85,10 +87,15 @@ def encode_key_value(
     )
 
 
-def encode_tombstone(key: bytes) -> bytes:
-    """The record of a deletion: a framed KeyValue with the key alone."""
-    body = b"\n%b%b" % (varint(len(key)), key)
-    return _KV_FIELD + varint(len(body)) + body
+def encode_tombstones(keys: Sequence[bytes]) -> list[bytes]:
+    """The records of deletions: framed KeyValues with the keys alone."""
+    heads = {size: _tombstone_head(size) for size in set(map(len, keys))}
+    return [heads[len(key)] + key for key in keys]
+
+
+def _tombstone_head(size: int) -> bytes:
+    head = b"\n" + varint(size)
+    return _KV_FIELD + varint(len(head) + size) + head
 
 
 def encode_delete_event(key: bytes, mod: int) -> bytes:

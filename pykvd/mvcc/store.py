@@ -8,7 +8,7 @@ Invariant: `revision` is the main revision of the newest record, or 1 in an empt
 `compact_revision` is -1 until the first compaction, and every revision from it on is readable.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from pykvd.mvcc.record import (
     MAIN_SHIFT,
     TOMBSTONE,
     encode_key_value,
-    encode_tombstone,
+    encode_tombstones,
     key_of,
     parse,
     without_value,
@@ -112,6 +112,12 @@ class Store:
             return None
         return self.backend.get(entry if isinstance(entry, int) else entry[0])
 
+    def get_all(self, keys: Iterable[bytes]) -> list[bytes]:
+        """The framed KeyValues of live keys."""
+        live = self.index.live
+        ids = [entry if isinstance(entry := live[key], int) else entry[0] for key in keys]
+        return self.backend.get_many(ids)
+
     def get_at(self, key: bytes, revision: int) -> bytes | None:
         """The framed KeyValue of a key as of a revision; None also where it was compacted."""
         if revision < self.compact_revision:
@@ -177,9 +183,7 @@ class Store:
         more = limit < count
         if request.keys_only:
             return RangeResult([self._key_only(key) for key in keys], more, count)
-        live = index.live
-        ids = [entry if isinstance(entry := live[key], int) else entry[0] for key in keys]
-        return RangeResult(self.backend.get_many(ids), more, count)
+        return RangeResult(self.get_all(keys), more, count)
 
     def _key_only(self, key: bytes) -> bytes:
         found = self.index.find(key)
@@ -228,14 +232,15 @@ class Store:
         self.revision = main
         return Event(key, record_id, framed)
 
-    def delete(self, key: bytes) -> int:
-        """Delete a live key; returns the record id of the version before."""
-        self.deletes += 1
-        record_id, previous = self.index.delete(key, self._main, self._sub)
-        if previous & LEASED:
-            del self.lease_of[key]
-        self._record(key, record_id, encode_tombstone(key))
-        return previous
+    def delete(self, *keys: bytes) -> list[tuple[bytes, int]]:
+        """Delete live keys; returns those that had a lease, with its id."""
+        self.deletes += len(keys)
+        ids, leased = self.index.delete(keys, self._main, self._sub)
+        tombstones = encode_tombstones(keys)
+        self.backend.add_all(ids, tombstones)
+        self._events += map(Event._make, zip(keys, ids, tombstones, strict=True))
+        self._sub += len(keys)
+        return [(key, self.lease_of.pop(key)) for key in leased]
 
     def _record(self, key: bytes, record_id: int, framed: bytes) -> None:
         self.backend.add(record_id, framed)

@@ -4,9 +4,11 @@ A transaction runs in three steps, so that nothing fails half way: all compariso
 are decided on the state before it, then the operations that will run are checked, then they run.
 """
 
-from collections.abc import Generator, Sequence
+import operator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import lru_cache
+from typing import Any
 
 from pykvd.errors import Failure
 from pykvd.mvcc.errors import CompactedError, FutureRevisionError
@@ -20,53 +22,67 @@ from pykvd.pb.rpc_pb2 import Compare, DeleteRangeRequest, PutRequest, RequestOp,
 
 # Comparison
 
-
-def _compares(result: int, difference: int) -> bool:
-    match result:
-        case Compare.EQUAL:
-            return difference == 0
-        case Compare.NOT_EQUAL:
-            return difference != 0
-        case Compare.GREATER:
-            return difference > 0
-        case Compare.LESS:
-            return difference < 0
-    return True
+_RELATIONS: dict[int, Callable[[Any, Any], bool]] = {
+    Compare.EQUAL: operator.eq,
+    Compare.NOT_EQUAL: operator.ne,
+    Compare.GREATER: operator.gt,
+    Compare.LESS: operator.lt,
+}
+#: Values of a range that are read together; the first that does not fit decides.
+_TOGETHER = 100
+_MISSING = (0, 0, 0)
 
 
-Ordered = TypeVar("Ordered", int, bytes)
-
-
-def _order(left: Ordered, right: Ordered) -> int:
-    return (left > right) - (left < right)
-
-
-def _difference(store: Store, compare: Compare, key: bytes) -> int | None:
-    """How the key's state orders against the operand; None where nothing holds."""
-    found = store.index.find(key)
+def _operand(compare: Compare) -> int | bytes:
     match compare.target:
         case Compare.VALUE:
-            framed = store.get(key)
-            return None if framed is None else _order(parse(framed).value, compare.value)
+            return compare.value
         case Compare.VERSION:
-            return _order(found[2] if found else 0, compare.version)
+            return compare.version
         case Compare.CREATE:
-            return _order(found[1] if found else 0, compare.create_revision)
+            return compare.create_revision
         case Compare.MOD:
-            return _order(found[0] >> MAIN_SHIFT if found else 0, compare.mod_revision)
+            return compare.mod_revision
         case Compare.LEASE:
-            return _order(store.lease_of.get(key, 0), compare.lease)
+            return compare.lease
+    return 0
+
+
+def _state(store: Store, target: int, key: bytes) -> int | bytes | None:
+    """What is compared of a key; None is a value that is not there."""
+    if target == Compare.VALUE:
+        framed = store.get(key)
+        return None if framed is None else parse(framed).value
+    if target == Compare.LEASE:
+        return store.lease_of.get(key, 0)
+    record_id, create, version = store.index.find(key) or _MISSING
+    match target:
+        case Compare.VERSION:
+            return version
+        case Compare.CREATE:
+            return create
+        case Compare.MOD:
+            return record_id >> MAIN_SHIFT
     return 0
 
 
 def holds(store: Store, compare: Compare) -> bool:
     """Whether a comparison holds now; over a range it must hold for every key."""
-    keys = list(store.index.keys(compare.key, compare.range_end))
-    # An empty range compares as a missing key does; no key is empty.
-    for key in keys or [b""]:
-        difference = _difference(store, compare, key)
-        if difference is None or not _compares(compare.result, difference):
-            return False
+    fits, operand = _RELATIONS.get(compare.result, _always), _operand(compare)
+    target, end = compare.target, compare.range_end
+    keys = list(store.index.keys(compare.key, end)) if end else ()
+    if not keys:
+        # An empty range compares as a missing key does; no key is empty.
+        state = _state(store, target, b"" if end else compare.key)
+        return state is not None and fits(state, operand)
+    if target == Compare.VALUE:
+        pages = (keys[start : start + _TOGETHER] for start in range(0, len(keys), _TOGETHER))
+        records = (framed for page in pages for framed in store.get_all(page))
+        return all(fits(parse(framed).value, operand) for framed in records)
+    return all(fits(_state(store, target, key), operand) for key in keys)
+
+
+def _always(_state: object, _operand: object) -> bool:
     return True
 
 
@@ -202,11 +218,15 @@ def _gather(steps: Steps, pieces: list[bytes]) -> Generator[bytes, None, Totals]
         yield b""
 
 
+@lru_cache(maxsize=256)
 def _op_prefix(number: int, length: int) -> bytes:
     """What stands before the body of one operation's response."""
     inner = bytes((number << 3 | 2,)) + varint(length)
     return b"\x1a" + varint(len(inner) + length) + inner
 
 
+_header_at = lru_cache(maxsize=4)(revision_header)
+
+
 def _op_header(store: Store) -> bytes:
-    return revision_header(store.revision + store.changed)
+    return _header_at(store.newest)

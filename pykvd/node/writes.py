@@ -55,19 +55,14 @@ class Writer:
 
     def delete_range(self, request: DeleteRangeRequest) -> bytes:
         """Delete; returns the fields of DeleteRangeResponse after its header."""
-        store = self._store
-        keys = list(store.index.keys(request.key, request.range_end))
+        keys = list(self._store.index.keys(request.key, request.range_end))
         previous = b""
         if request.prev_kv:
-            kvs = (store.get(key) for key in keys)
-            previous = b"".join(b"\x1a" + framed[1:] for framed in kvs if framed)
+            previous = b"".join(b"\x1a" + framed[1:] for framed in self._store.get_all(keys))
         self.delete(keys)
         return (b"\x10" + varint(len(keys)) if keys else b"") + previous
 
     def delete(self, keys: list[bytes]) -> None:
         """Delete live keys."""
-        for key in keys:
-            held = self._store.lease_of.get(key, 0)
-            self._store.delete(key)
-            if held:
-                self._lessor.detach(held, key)
+        for key, lease in self._store.delete(*keys):
+            self._lessor.detach(lease, key)

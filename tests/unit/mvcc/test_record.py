@@ -49,7 +49,7 @@ def test_a_key_value_is_what_protobuf_writes(
 
 @given(key=keys, mod=positive)
 def test_a_deletion_is_what_protobuf_writes(key: bytes, mod: int) -> None:
-    tombstone = record.encode_tombstone(key)
+    tombstone = record.encode_tombstones([key])[0]
     assert record.parse(tombstone) == KeyValue(key=key)
     assert record.key_of(tombstone) == key
     event = Event(type=Event.DELETE, kv=KeyValue(key=key, mod_revision=mod))

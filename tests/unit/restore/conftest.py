@@ -9,7 +9,7 @@ import pytest
 
 from pykvd.cluster.membership import Member
 from pykvd.mvcc.environment import Environment
-from pykvd.mvcc.record import FRESH, LEASED, TOMBSTONE, encode_key_value, encode_tombstone
+from pykvd.mvcc.record import FRESH, LEASED, TOMBSTONE, encode_key_value, encode_tombstones
 from pykvd.node.storage import Founding, Identity, write_founding
 
 LEASE = 77
@@ -22,7 +22,7 @@ RECORDS = [
     (3 << 32 | LEASED, encode_key_value(b"foo", 2, 3, 2, b"baz", LEASE)),
     (4 << 32 | FRESH, encode_key_value(b"abc", 4, 4, 1, b"123", 0)),
     (4 << 32 | 1 << 3 | FRESH, encode_key_value(b"abd", 4, 4, 1, b"124", 0)),
-    (5 << 32 | TOMBSTONE, encode_tombstone(b"abc")),
+    (5 << 32 | TOMBSTONE, encode_tombstones([b"abc"])[0]),
 ]
 REVISION = 5
 LEASE_ENTRY = (pack(">q", LEASE), pack(">qq", 600, 480))
