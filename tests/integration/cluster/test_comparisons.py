@@ -30,12 +30,18 @@ async def with_a_changed_value(cluster: Together, home: Path, name: str) -> None
     """Restart the cluster with one value of one member changed."""
     for number in range(20):
         await cluster.clients["n1"].put(b"k%d" % number)
-    await cluster.clients["n1"].put(b"secret", SECRET)
+    revision = await cluster.clients["n1"].put(b"secret", SECRET)
+
+    async def applied() -> bool:
+        return cluster.node(name).store.revision == revision
+
+    await eventually(applied, "the member to apply it")
     await cluster.stop()
     (path,) = (home / name / "member" / "db").glob("*/data.mdb")
-    content = bytearray(path.read_bytes())
-    content[content.index(SECRET)] ^= 1
-    path.write_bytes(content)
+    content = path.read_bytes()
+    assert SECRET in content
+    # Also in pages that are not used any more.
+    path.write_bytes(content.replace(SECRET, bytes([SECRET[0] ^ 1]) + SECRET[1:]))
     await cluster.start()
 
 

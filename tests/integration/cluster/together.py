@@ -33,7 +33,8 @@ class Together:
                 initial_advertise_peer_urls=parse_urls(url),
                 initial_cluster=",".join(f"{each}={there}" for each, there in urls.items()),
                 heartbeat_interval=50,
-                election_timeout=500,
+                # A turn of the loop that they share may be long: nobody is to be missed for it.
+                election_timeout=1000,
                 **options,
             )
             for name, url in urls.items()

@@ -49,19 +49,19 @@ def test_the_service_manager_is_told(tmp_path: Path, abstract: bool) -> None:
     name = f"@pykvd-test-{os.getpid()}-{time.monotonic_ns()}" if abstract else f"{tmp_path}/notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name[1:] if abstract else name)
-        manager.settimeout(20)
+        manager.settimeout(60)
         with process(tmp_path, NOTIFY_SOCKET=name) as running:
             assert manager.recv(100) == b"READY=1"
             running.terminate()
             assert manager.recv(100) == b"STOPPING=1"
-            assert running.wait(20) == 0
+            assert running.wait(60) == 0
     assert "successfully notified init daemon" in text(tmp_path)
 
 
 def test_a_service_manager_that_is_gone_is_no_reason_to_fail(tmp_path: Path) -> None:
     with process(tmp_path, NOTIFY_SOCKET=f"{tmp_path}/nobody") as running:
         running.terminate()
-        assert running.wait(20) == 0
+        assert running.wait(60) == 0
     assert "failed to notify init daemon" in text(tmp_path)
 
 
@@ -71,7 +71,7 @@ def test_sighup_reopens_the_log_at_once(tmp_path: Path) -> None:
         running.send_signal(signal.SIGHUP)
         wait_until((tmp_path / "log").exists, "the new file")
         running.terminate()
-        assert running.wait(20) == 0
+        assert running.wait(60) == 0
     lines = [json.loads(line)["msg"] for line in text(tmp_path).splitlines()]
     assert "received signal; shutting down" in lines
 
