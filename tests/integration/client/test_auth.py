@@ -82,11 +82,11 @@ def test_logins_are_renewed(make: Making, locked: Server, root: Client) -> None:
 
 def test_leases_are_kept_with_a_login(make: Making, locked: Server, root: Client) -> None:
     reader = make(locked.endpoint, user="reader", password="open")
-    with reader.lease(2) as lease, root.lease(30):
+    with reader.lease(5) as lease, root.lease(30):
         reader.put("w/leased", "", lease=lease)
         locked.kill()
         locked.start()
-        other = root.lease(2, timeout=20)
+        other = root.lease(5, timeout=20)
         root.put("r/gone", "", lease=other)
         with root.watch("r/gone") as watch:
             assert watch.get(timeout=20).deleted

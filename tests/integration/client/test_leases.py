@@ -47,8 +47,8 @@ def test_ids_of_the_callers_choice(client: Client) -> None:
 
 
 def test_a_lease_is_renewed_while_it_is_kept(client: Client, name: str) -> None:
-    with client.lease(2) as kept, client.lease(2) as other:
-        forgotten = client.lease(2)
+    with client.lease(4) as kept, client.lease(4) as other:
+        forgotten = client.lease(4)
         client.put(name, "", lease=kept)
         client.put(name + "other", "", lease=other)
         client.put(name + "forgotten", "", lease=forgotten)

@@ -26,8 +26,8 @@ def time_without_leader(cluster: Cluster, dead: Member) -> float:
     return time.monotonic() - since
 
 
-def kill_in_turn(rounds: int) -> None:
-    """Kill the leader, then each of the others, that many times."""
+def kill_in_turn(rounds: int, longest: float) -> None:
+    """Kill the leader, then each of the others, that many times; elections in `longest` seconds."""
     with clustered(flags=()) as cluster:
         cluster.start()
         for _ in range(rounds):
@@ -35,7 +35,7 @@ def kill_in_turn(rounds: int) -> None:
                 load.wait_progress(100)
                 leader = cluster.leader()
                 leader.kill()
-                assert time_without_leader(cluster, leader) < 3 * ELECTION_TIMEOUT
+                assert time_without_leader(cluster, leader) < longest
                 load.wait_progress(100)
                 leader.start()
                 for other in [member for member in cluster if member is not leader]:
@@ -48,13 +48,13 @@ def kill_in_turn(rounds: int) -> None:
 
 
 def test_killing_each_member_in_turn_loses_nothing() -> None:
-    kill_in_turn(1)
+    kill_in_turn(1, 30 * ELECTION_TIMEOUT)  # the machine may be busy with other tests
 
 
 @pytest.mark.long
 @pytest.mark.timeout(0)
 def test_killing_each_member_in_turn_many_times_loses_nothing() -> None:
-    kill_in_turn(ROUNDS)
+    kill_in_turn(ROUNDS, 3 * ELECTION_TIMEOUT)
 
 
 def test_a_paused_leader_answers_nothing_stale(three: Cluster) -> None:
@@ -76,14 +76,15 @@ def test_a_paused_leader_answers_nothing_stale(three: Cluster) -> None:
 
 def test_a_leader_without_followers_acknowledges_nothing(three: Cluster) -> None:
     leader, followers = three.leader(), three.followers()
-    with Load(three) as load:
+    writers = 4
+    with Load(three, writers=writers) as load:
         load.wait_progress(50)
         for follower in followers:
             follower.pause()
         paused = time.monotonic()
         wait_until(lambda: leader.call(STATUS).leader == 0, "the leader to step down")
-        # What the followers had confirmed before may still be on its way to the clients.
-        assert not [moment for moment in load.times if moment > paused + 0.1]
+        # What the followers had confirmed before may still be on its way, one write to each client.
+        assert len([moment for moment in load.times if moment > paused]) <= writers
         leader.kill()
         for follower in followers:
             follower.resume()
@@ -126,21 +127,27 @@ def test_all_members_stopped_in_turn_come_back_with_everything(three: Cluster) -
 
 
 def test_a_leader_that_is_stopped_leaves_no_gap(three: Cluster) -> None:
-    leader = three.leader()
-    term = _term(leader)
+    leader, others = three.leader(), three.followers()
+    term, elections = _term(leader), _elections(others)
     with Load(three, watch=False) as load:
         load.wait_progress(50)
         since = time.monotonic()
         leader.terminate()
-        others = [member for member in three if member is not leader]
         three.leader(others)
         load.wait_progress(100)
         assert leader.wait_exit() == 0
     load.check()
-    # Handed over, not elected after a timeout: one term further, and writes went on at once.
+    # Handed over, not elected after a timeout: one term further, and writes went on.
+    assert "to campaign" in leader.messages()
+    assert _elections(others) == elections
     assert max(_term(member) for member in others) == term + 1
-    assert load.longest_gap(since) < 0.4
+    assert load.longest_gap(since) < 10 * ELECTION_TIMEOUT
 
 
 def _term(member: Member) -> int:
     return int(member.call(STATUS).raftTerm)
+
+
+def _elections(members: list[Member]) -> int:
+    """How often these have missed a leader."""
+    return sum(member.messages().count("became pre-candidate") for member in members)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from pykvd.peer import PeerLimits, PeerNetwork
 from pykvd.raft import ConfState, Entry, EntryKind, Message, MessageKind, Snapshot
 from pykvd.transport import RpcError, Server
+from tests.harness import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ QUICK = PeerLimits(
     backoff_max=0.1,
     connect_timeout=2.0,
     keepalive_interval=0.2,
-    keepalive_timeout=0.3,
+    keepalive_timeout=1.0,
     snapshot_stall_timeout=2.0,
 )
 
@@ -96,7 +97,7 @@ class Station:
         self._limits = limits
         self._scratch = scratch / f"{member_id:x}"
         self.handler = Recorder()
-        self.port = 0
+        self.port = free_port()
         self.network: PeerNetwork
         self.server: Server
 
@@ -105,7 +106,7 @@ class Station:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Listen, on the port of last time if there was one."""
+        """Listen, on the same port each time."""
         self.network = PeerNetwork(
             member_id=self.id,
             cluster_id=self._cluster_id,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pykvd.raft import Message, MessageKind
+from tests.harness import free_port
 from tests.integration.peer.harness import (
     QUICK,
     Builder,
@@ -126,7 +127,7 @@ async def test_new_urls_are_used(stations: list[Station]) -> None:
     one, two, _ = stations
     await connected(*stations)
     await two.stop()
-    two.port = 0
+    two.port = free_port()
     await two.start()
     one.network.set_peer(2, ["http://127.0.0.1:1", two.url])
     await until(lambda: one.network.connected_since(2) is not None, "the new address")
