@@ -33,7 +33,7 @@ async def with_a_changed_value(cluster: Together, home: Path, name: str) -> None
     revision = await cluster.clients["n1"].put(b"secret", SECRET)
 
     async def applied() -> bool:
-        return cluster.node(name).store.revision == revision
+        return bool(cluster.node(name).store.revision == revision)
 
     await eventually(applied, "the member to apply it")
     await cluster.stop()
