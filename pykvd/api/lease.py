@@ -167,25 +167,29 @@ class LeaseService:
 def renew(node: Node, lease_id: int, responder: Responder) -> None:
     """Renew a lease on the leader; the responder is told the new TTL in decimal, 0 if it is gone.
 
-    A remaining time that was recorded is first forgotten by the log: a crash after the answer must
-    not bring the shorter time back.
+    A remaining time that was recorded, or is about to be, is first forgotten by the log: a crash
+    after the answer must not bring the shorter time back.
     """
-    now = asyncio.get_running_loop().time
+    ttl = node.lessor.renew(lease_id, asyncio.get_running_loop().time())
     lease = node.lessor.leases.get(lease_id)
-    if lease is None or not lease.remaining:
-        responder.reply(b"%d" % node.lessor.renew(lease_id, now()))
+    if not ttl or lease is None or not (lease.remaining or lease.recording):
+        responder.reply(b"%d" % ttl)
         return
     checkpoint = rpc.LeaseCheckpoint(ID=lease_id, remaining_TTL=0)
     command = rpc.LeaseCheckpointRequest(checkpoints=[checkpoint])
 
     class Recorded:
         def reply(self, _message: bytes) -> None:
-            responder.reply(b"%d" % node.lessor.renew(lease_id, now()))
+            responder.reply(b"%d" % (ttl if lease_id in node.lessor.leases else 0))
 
         def fail(self, code: int, message: str) -> None:
+            if message == Failure.NOT_LEADER.text:
+                code, message = Failure.NO_LEADER.code, Failure.NO_LEADER.text
             responder.fail(code, message)
 
-    node.propose(Command.LEASE_CHECKPOINT, command.SerializeToString(), command, Recorded())
+    payload = command.SerializeToString()
+    # The next leader may record the time that is left on its own clock, which knows nothing of us.
+    node.propose(Command.LEASE_CHECKPOINT, payload, command, Recorded(), as_leader=True)
 
 
 class _KeepAlive:

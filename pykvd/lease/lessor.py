@@ -19,17 +19,30 @@ TTL_BOUNDS = exponential(1, 2, 24)
 class Lease:
     """One lease. `ttl` and `remaining` are seconds; remaining 0 means the whole TTL.
 
-    `due` is when the lessor looks at it next: at its expiry or before, or later to retry a revoke;
-    infinite while nothing waits for it. `checked_by` has looked at all keys but those of `fresh`,
-    which were attached since; what looks, and for what, is its own affair.
+    `remaining` is replicated, changed by the log alone; `recording` is how many new values of it
+    this leader has on their way there. `due` is when the lessor looks at it next: at its expiry or
+    before, or later to retry a revoke; infinite while nothing waits for it. `checked_by` has looked
+    at all keys but those of `fresh`, which were attached since; what looks, and for what, is its
+    own affair.
     """
 
-    __slots__ = ("checked_by", "due", "expiry", "fresh", "id", "keys", "remaining", "ttl")
+    __slots__ = (
+        "checked_by",
+        "due",
+        "expiry",
+        "fresh",
+        "id",
+        "keys",
+        "recording",
+        "remaining",
+        "ttl",
+    )
 
     def __init__(self, lease_id: int, ttl: int, remaining: int = 0) -> None:
         self.id = lease_id
         self.ttl = ttl
         self.remaining = remaining
+        self.recording = 0
         self.expiry = inf
         self.due = inf
         self.keys: set[bytes] = set()
@@ -58,7 +71,10 @@ class Lessor:
         return lease
 
     def _start(self, lease: Lease, now: float, grace: float = 0.0) -> None:
-        lease.expiry = now + (lease.remaining or lease.ttl) + grace
+        self._run_until(lease, now + (lease.remaining or lease.ttl) + grace)
+
+    def _run_until(self, lease: Lease, expiry: float) -> None:
+        lease.expiry = expiry
         if lease.expiry < lease.due:
             self._enqueue(lease, lease.expiry)
 
@@ -86,25 +102,36 @@ class Lessor:
             lease.fresh.discard(key)
 
     def renew(self, lease_id: int, now: float) -> int:
-        """Restart a lease's clock; returns its TTL, or 0 if it does not exist or has expired."""
+        """Restart a lease's clock; returns its TTL, or 0 if it does not exist or has expired.
+
+        What was recorded stays, and with it the shorter time that the next leader would give.
+        """
         lease = self.leases.get(lease_id)
         if lease is None or lease.expiry <= now:
             return 0
-        lease.remaining = 0
-        self._start(lease, now)
+        self._run_until(lease, now + lease.ttl)
         self.renewed += 1
         return lease.ttl
 
-    def checkpoint(self, lease_id: int, remaining: int) -> None:
-        """Take over a remaining TTL that the leader recorded; 0 restores the whole TTL."""
+    def checkpoint(self, lease_id: int, remaining: int, now: float) -> None:
+        """Take over a remaining TTL that the leader recorded; 0 restores the whole TTL.
+
+        That is a renewal, perhaps one that the last leader has answered: the clock restarts.
+        """
         lease = self.leases.get(lease_id)
-        if lease:
-            lease.remaining = remaining
+        if lease is None:
+            return
+        lease.remaining = remaining
+        if remaining:
+            lease.recording = max(0, lease.recording - 1)
+        elif self.primary:
+            self._run_until(lease, now + lease.ttl)
 
     def promote(self, now: float, grace: float) -> None:
         """Become the one that expires leases: every clock starts, plus a grace for late holders."""
         self.primary = True
         for lease in self.leases.values():
+            lease.recording = 0
             self._start(lease, now, grace)
 
     def demote(self) -> None:

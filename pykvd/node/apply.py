@@ -249,7 +249,7 @@ class Applier:
     def _lease_checkpoint(self, request: rpc.LeaseCheckpointRequest) -> bytes:
         for checkpoint in request.checkpoints:
             if checkpoint.ID in self.lessor.leases:
-                self.lessor.checkpoint(checkpoint.ID, checkpoint.remaining_TTL)
+                self.lessor.checkpoint(checkpoint.ID, checkpoint.remaining_TTL, self._clock())
                 self._save_lease(checkpoint.ID)
         return b""
 

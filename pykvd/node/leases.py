@@ -1,6 +1,7 @@
 """The leader's duty for leases: end the expired ones, record how much time the others have left."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from google.protobuf.message import Message
@@ -37,11 +38,18 @@ class Propose(Protocol):
 
 
 class LeaseKeeper:
-    """Proposes revokes and checkpoints while this member leads (`Lessor.primary`)."""
+    """Proposes revokes and checkpoints while this member leads.
 
-    def __init__(self, lessor: Lessor, propose: Propose, *, retry_after: float) -> None:
+    Not before `keeps()`: until it has applied what earlier leaders did, its clocks may be behind
+    renewals that those have answered.
+    """
+
+    def __init__(
+        self, lessor: Lessor, propose: Propose, keeps: Callable[[], bool], *, retry_after: float
+    ) -> None:
         self._lessor = lessor
         self._propose = propose
+        self._keeps = keeps
         self._retry_after = retry_after
         self._now = asyncio.get_running_loop().time
         #: Leases that this member found expired.
@@ -49,7 +57,7 @@ class LeaseKeeper:
 
     def expire(self) -> None:
         """Propose to revoke what has expired, a revision each."""
-        if not self._lessor.primary:
+        if not self._keeps():
             return
         for lease_id in self._lessor.expired(self._now(), EXPIRY_BATCH):
             self.expired += 1
@@ -66,12 +74,12 @@ class LeaseKeeper:
 
     def checkpoint(self) -> None:
         """Propose to record the remaining time of leases that nobody has renewed for a while."""
-        if not self._lessor.primary:
+        if not self._keeps():
             return
         left = self._lessor.to_checkpoint(self._now(), CHECKPOINT_INTERVAL)
         due = [pair for pair in left if self._has_lost_a_tenth(*pair)]
         if due:
-            request = checkpoint_request(due[:CHECKPOINT_BATCH])
+            request = self._checkpoint_request(due[:CHECKPOINT_BATCH])
             payload = request.SerializeToString()
             self._propose(Command.LEASE_CHECKPOINT, payload, request, NOBODY, as_leader=True)
 
@@ -82,13 +90,15 @@ class LeaseKeeper:
 
     def last_checkpoint(self) -> rpc.LeaseCheckpointRequest:
         """The remaining time of every lease, for a graceful stop."""
-        return checkpoint_request(self._lessor.to_checkpoint(self._now(), 0.0))
+        left = self._lessor.to_checkpoint(self._now(), 0.0) if self._keeps() else []
+        return self._checkpoint_request(left)
 
-
-def checkpoint_request(leases: list[tuple[int, int]]) -> rpc.LeaseCheckpointRequest:
-    """A command that records `(id, remaining seconds)`."""
-    checkpoints = [rpc.LeaseCheckpoint(ID=lease, remaining_TTL=left) for lease, left in leases]
-    return rpc.LeaseCheckpointRequest(checkpoints=checkpoints)
+    def _checkpoint_request(self, leases: list[tuple[int, int]]) -> rpc.LeaseCheckpointRequest:
+        """A command that records `(id, remaining seconds)`."""
+        for lease_id, _ in leases:
+            self._lessor.leases[lease_id].recording += 1
+        checkpoints = [rpc.LeaseCheckpoint(ID=lease, remaining_TTL=left) for lease, left in leases]
+        return rpc.LeaseCheckpointRequest(checkpoints=checkpoints)
 
 
 class _Expiry(Nobody):

@@ -182,7 +182,12 @@ class Node:
             timeout=config.request_timeout,
             retry=config.heartbeat_interval,
         )
-        self._keeper = LeaseKeeper(self.lessor, self.propose, retry_after=config.request_timeout)
+        self._keeper = LeaseKeeper(
+            self.lessor,
+            self.propose,
+            lambda: self.keeps_leases,
+            retry_after=config.request_timeout,
+        )
         self.applier.notify = self.hub.notify
         self.applier.compacted = self.sweeper.start
         self._stopping = False

@@ -6,6 +6,8 @@ the disk's, the clients' history, and each watch (see `watch_client`).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from pykvd.cluster.membership import Action, Member
@@ -14,6 +16,9 @@ from tests.simulation.operation import Method, Outcome
 from tests.simulation.plan import Plan
 from tests.simulation.run import run_seed
 from tests.simulation.script import Script
+
+if TYPE_CHECKING:
+    from tests.simulation.member import Process
 
 
 def loaded(seed: int, faults: tuple[str, ...], **settings: object) -> None:
@@ -243,3 +248,65 @@ def test_a_new_member_serves_soon_although_a_snapshot_held_its_own_entry(seed: i
         began = script.world.scheduler.now
         script.until(lambda: script.world.members[4].serving)
         assert script.world.scheduler.now - began < 3.0
+
+
+def recorded_lease(script: Script) -> Process:
+    """Lease 7 of 10 s, not renewed for 8, with a key; returns the leader, which has recorded it."""
+    leader = script.leader
+    script.do(leader, Method.GRANT, rpc.LeaseGrantRequest(ID=7, TTL=10))
+    script.put(leader, b"k1", lease=7)
+    script.run(8.0)
+    assert all(0 < each.node.lessor.leases[7].remaining < 4 for each in script.members)
+    return leader
+
+
+def test_a_leader_that_has_yet_to_apply_a_renewal_does_not_count_from_before_it() -> None:
+    """The old leader recorded what was left of the lease, and then that it was renewed."""
+    with Script() as script:
+        old = recorded_lease(script)
+        renewed = script.world.scheduler.now
+        renewal = script.ask(old, Method.KEEP_ALIVE, rpc.LeaseKeepAliveRequest(ID=7))
+        script.until_exactly(lambda: not old.node.lessor.leases[7].remaining)
+        script.isolate(old)
+        script.run(0.1)
+        assert renewal.response.TTL == 10
+        old.crash()
+        new = script.leader
+        script.run(renewed + 9.5 - script.world.scheduler.now)
+        assert script.get(new, b"k1").count == 1
+
+
+def test_a_stop_records_no_time_from_before_a_renewal_on_its_way() -> None:
+    with Script() as script:
+        old = recorded_lease(script)
+        renewed = script.world.scheduler.now
+        renewal = script.ask(old, Method.KEEP_ALIVE, rpc.LeaseKeepAliveRequest(ID=7))
+        script.until_exactly(lambda: old.node.proposals.pending)
+        old.stop()
+        script.until(lambda: script.world.leader() not in (old, None))
+        assert renewal.response.TTL == 10
+        script.run(renewed + 9.5 - script.world.scheduler.now)
+        assert script.get(script.leader, b"k1").count == 1
+
+
+def test_a_renewal_is_not_undone_by_a_record_that_was_on_its_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tests.simulation.sources.CHECKPOINT_SECONDS", 8.0)
+    with Script() as script:
+        old = script.leader
+        script.do(old, Method.GRANT, rpc.LeaseGrantRequest(ID=7, TTL=30))
+        script.put(old, b"k1", lease=7)
+        script.run(12.0)
+        # Nothing was recorded yet, and the record of what is left waits for the disks.
+        assert not old.node.lessor.leases[7].remaining
+        for process in script.members:
+            process.disk.speed = type(process.disk.speed)(sync=(0.4, 0.4))
+        script.until_exactly(lambda: old.node.proposals.pending)
+        renewed = script.world.scheduler.now
+        script.do(old, Method.KEEP_ALIVE, rpc.LeaseKeepAliveRequest(ID=7))
+        script.run(0.5)
+        old.crash()
+        new = script.leader
+        script.run(renewed + 28.0 - script.world.scheduler.now)
+        assert script.get(new, b"k1").count == 1

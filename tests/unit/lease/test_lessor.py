@@ -46,7 +46,7 @@ def test_a_recorded_remaining_time_never_exceeds_the_ttl() -> None:
         lessor.promote(0.0, 1.0)
         ((_, remaining),) = lessor.to_checkpoint(0.0, 0.0)
         assert remaining == 5
-        lessor.checkpoint(1, remaining)
+        lessor.checkpoint(1, remaining, 0.0)
         lessor.demote()
 
 

@@ -41,6 +41,9 @@ class LessorMachine(RuleBasedStateMachine):
     def _start(self, lease: Expected, grace: float = 0.0) -> None:
         lease.expiry = lease.due = self.now + (lease.remaining or lease.ttl) + grace
 
+    def _restart(self, lease: Expected) -> None:
+        lease.expiry = lease.due = self.now + lease.ttl
+
     @initialize(leads=st.sampled_from((True, True, True, False)))
     def begin(self, leads: bool) -> None:
         if leads:
@@ -84,14 +87,17 @@ class LessorMachine(RuleBasedStateMachine):
             assert self.lessor.renew(lease_id, self.now) == 0
         else:
             assert self.lessor.renew(lease_id, self.now) == lease.ttl
-            lease.remaining = 0
-            self._start(lease)
+            self._restart(lease)
 
     @rule(lease_id=ids, remaining=st.integers(0, 5))
     def checkpoint(self, lease_id: int, remaining: int) -> None:
-        self.lessor.checkpoint(lease_id, remaining)
-        if lease_id in self.table:
-            self.table[lease_id].remaining = remaining
+        self.lessor.checkpoint(lease_id, remaining, self.now)
+        lease = self.table.get(lease_id)
+        if lease is None:
+            return
+        lease.remaining = remaining
+        if self.primary and not remaining:
+            self._restart(lease)
 
     @rule(grace=st.sampled_from((0.0, 1.0)), demote=st.sampled_from((True, False, False, False)))
     def change_leader(self, grace: float, demote: bool) -> None:
