@@ -4,17 +4,22 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
+
+import lmdb
 
 from pykvd.api.access import Access
 from pykvd.api.decode import decode
 from pykvd.api.hashing import hash_kv
 from pykvd.api.tasks import CallTasks
-from pykvd.errors import Failure
+from pykvd.errors import Code, Failure, RpcError
 from pykvd.logs import get_logger
 from pykvd.node.commands import Command
+from pykvd.node.disk import explained
 from pykvd.node.node import Node
 from pykvd.node.quota import Quota
 from pykvd.pb import rpc_pb2 as rpc
@@ -103,7 +108,8 @@ class MaintenanceService:
         async def work() -> None:
             size = self._backend.size
             await self._node.committer.flush()
-            await self._backend.defragment()
+            with self._telling("defragment"):
+                await self._backend.defragment()
             _log.info("finished defragmenting", before=size, after=self._backend.size)
             call.reply(b"")
 
@@ -137,13 +143,25 @@ class MaintenanceService:
         await stream.recv()
         self._access.require_admin(stream, "snapshot")
         await self._node.committer.flush()
-        directory = Path(tempfile.mkdtemp(prefix="snapshot-", dir=self._scratch))
+        with self._telling("snapshot"):
+            directory = Path(tempfile.mkdtemp(prefix="snapshot-", dir=self._scratch))
         try:
-            await self._backend.copy(directory / "copy")
+            with self._telling("snapshot"):
+                await self._backend.copy(directory / "copy")
             with (directory / "copy" / "data.mdb").open("rb") as file:
                 await _send_file(stream, file)
         finally:
             shutil.rmtree(directory)
+
+    @contextmanager
+    def _telling(self, purpose: str) -> Iterator[None]:
+        """Tell the caller why a copy of the store cannot be made; mostly there is no room."""
+        try:
+            yield
+        except (OSError, lmdb.Error) as error:
+            cause = explained(error, self._scratch)
+            _log.error(f"failed to {purpose}", error=str(cause))
+            raise RpcError(Code.UNKNOWN, f"failed to {purpose}: {cause}") from error
 
     def move_leader(self, call: Call, payload: bytes) -> None:
         """Hand leadership over; answered when the other member leads."""

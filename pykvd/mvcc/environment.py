@@ -191,8 +191,13 @@ class Environment:
         target = parent / str(int(self.path.name) + 1)
         temporary = parent / f"{target.name}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
-        fill(temporary)
-        successor = Environment(temporary, sync=self._env.flags()["sync"])
+        try:
+            fill(temporary)
+            successor = Environment(temporary, sync=self._env.flags()["sync"])
+        except BaseException:
+            # On a full disk it holds the room that the next commit needs.
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         try:
             temporary.rename(target)
             fsync_directory(parent)

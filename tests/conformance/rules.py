@@ -73,7 +73,7 @@ def hash_revision(reference: Answer, ours: Answer) -> tuple[Answer, Answer]:
 def hash_at_compaction(reference: Answer, ours: Answer) -> tuple[Answer, Answer]:
     """HashKV at a compaction's revision: 3.6 returns the hash that the compaction took.
 
-    3.4 keeps no such hashes; it refuses the revision, or hashes what is kept if it is the current.
+    3.4 keeps no such hashes: it refuses the revision, or hashes what is kept if it is the current.
     """
     request = reference.request
     if not isinstance(request, rpc_pb2.HashKVRequest):
@@ -85,7 +85,7 @@ def hash_at_compaction(reference: Answer, ours: Answer) -> tuple[Answer, Answer]
         taken = reply.compact_revision < request.revision <= ours.compacted
         accepted = reference.reply == Failure("OUT_OF_RANGE", COMPACTED) and taken
         return (replace(reference, reply=reply) if accepted else reference), ours
-    if (request.revision or reply.header.revision) != ours.compacted:
+    if request.revision != ours.compacted:
         return reference, ours
     assert isinstance(reference.reply, rpc_pb2.HashKVResponse)
     reference.reply.hash = reply.hash

@@ -145,8 +145,9 @@ async def test_a_physical_compaction_beside_writes(tmp_path: Path) -> None:
             revision = (await client.all()).header.revision
             await client.compact(revision)
         assert writer.slowest < STALL_S
-        hashed = await client.hash_kv(revision)
-        assert hashed.compact_revision == revision
+        taken = await client.hash_kv(revision)
+        assert (taken.compact_revision, taken.hash_revision) == (-1, revision)
+        assert (await client.hash_kv()).compact_revision == revision
         old = await client.get(b"k", b"l", revision=revision)
         assert old.count == 100
     async with serving(tmp_path) as client:
