@@ -171,11 +171,18 @@ class Server:
 
 
 @contextlib.contextmanager
+def memory_directory() -> Iterator[Path]:
+    """A directory for the time of a test, in memory if there is a place for that."""
+    parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="pykvd-test-", dir=parent) as path:
+        yield Path(path)
+
+
+@contextlib.contextmanager
 def running(kind: Kind, flags: Sequence[str] = ()) -> Iterator[Server]:
     """A ready single-node server with fresh data; killed, and its data removed, at the end."""
-    parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="pykvd-test-", dir=parent) as home:
-        server = Server(kind, Path(home), flags)
+    with memory_directory() as home:
+        server = Server(kind, home, flags)
         try:
             server.start()
             yield server

@@ -9,18 +9,17 @@ import contextlib
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pykvd.pb import rpc_pb2
 from tests.harness import PYKVD, Client, Failure, Server, wait_until
 from tests.harness.methods import HASH_KV, MEMBER_LIST, STATUS
-from tests.harness.server import SHARED_MEMORY
+from tests.harness.server import memory_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from tests.harness.methods import Method, Reply, Request
 
@@ -254,9 +253,8 @@ class Cluster:
 @contextlib.contextmanager
 def clustered(names: Iterable[str] = NAMES, flags: Sequence[str] = QUICK) -> Iterator[Cluster]:
     """A cluster that is not started yet, with fresh directories; all of it is gone at the end."""
-    parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="pykvd-cluster-", dir=parent) as home:
-        cluster = Cluster(Path(home), names, flags)
+    with memory_directory() as home:
+        cluster = Cluster(home, names, flags)
         try:
             yield cluster
         except BaseException:

@@ -10,16 +10,15 @@ import contextlib
 import os
 import shutil
 import subprocess
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.harness.server import SHARED_MEMORY
+from tests.harness.server import memory_directory
 from tests.integration.cluster.cluster import NAMES, QUICK, Cluster, Member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 CLIENT_PORT = 2379
 PEER_PORT = 2380
@@ -116,9 +115,8 @@ class NamespacedCluster(Cluster):
 @contextlib.contextmanager
 def namespaced() -> Iterator[NamespacedCluster]:
     """A cluster in namespaces, not started; namespaces and bridges are gone at the end."""
-    parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="pykvd-cluster-", dir=parent) as home:
-        cluster = NamespacedCluster(Path(home), NAMES, QUICK)
+    with memory_directory() as home:
+        cluster = NamespacedCluster(home, NAMES, QUICK)
         try:
             for letter, network in (("c", CLIENTS), ("p", PEERS)):
                 ip("link", "add", f"pykvd-{letter}", "type", "bridge")

@@ -19,6 +19,7 @@ from pykvd.wal.record import FrameEncoder
 from pykvd.wal.segment import SegmentReader
 from tests.harness import PYKVD, Client
 from tests.harness.methods import DEFRAGMENT, PUT, RANGE
+from tests.harness.server import memory_directory
 from tests.integration.crash.campaign import CrashServer
 
 if TYPE_CHECKING:
@@ -214,10 +215,20 @@ def mount(path: Path, options: str) -> None:
     )
 
 
+@pytest.fixture
+def server_in_memory() -> Iterator[CrashServer]:
+    """The same where a sync costs nothing."""
+    with memory_directory() as home:
+        made = CrashServer(PYKVD, home)
+        yield made
+        made.kill()
+
+
 def test_14685_a_kill_in_the_middle_of_a_defragmentation_loses_nothing(
-    server: CrashServer,
+    server_in_memory: CrashServer,
 ) -> None:
     """Kills come after random times; etcd-io/etcd names the issue."""
+    server = server_in_memory
     rng, count, large = random.Random(14685), 0, 200_000
     server.start()
     for _ in range(8):

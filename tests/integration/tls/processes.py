@@ -7,8 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -17,11 +15,12 @@ import pytest
 from pykvd.pb import rpc_pb2
 from tests.harness import PYKVD, Server
 from tests.harness.methods import PUT, RANGE
-from tests.harness.server import SHARED_MEMORY
+from tests.harness.server import memory_directory
 from tests.integration.cluster.cluster import QUICK, Cluster, Member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from tests.harness import Kind
     from tests.harness.certificates import Authority, Pair
@@ -40,9 +39,8 @@ class SecureServer(Server):
 @contextlib.contextmanager
 def secure(*flags: str, kind: Kind = PYKVD) -> Iterator[SecureServer]:
     """A ready server with these flags."""
-    parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="pykvd-tls-", dir=parent) as home:
-        server = SecureServer(kind, Path(home), flags)
+    with memory_directory() as home:
+        server = SecureServer(kind, home, flags)
         try:
             server.start()
             yield server
@@ -116,9 +114,8 @@ def secure_cluster(
     flags_of: Callable[[str], Sequence[str]], names: Sequence[str] = ("n1", "n2", "n3")
 ) -> Iterator[SecureCluster]:
     """A cluster that is not started yet."""
-    parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="pykvd-tls-", dir=parent) as home:
-        cluster = SecureCluster(Path(home), names, flags_of)
+    with memory_directory() as home:
+        cluster = SecureCluster(home, names, flags_of)
         try:
             yield cluster
         finally:
