@@ -10,6 +10,7 @@ DATA_DIR ?= default.etcd
 FLAGS ?=
 ROUNDS ?= 20
 SEED ?= 1
+FIRST ?= 0
 N ?= 20000
 
 .PHONY: help run test lint format check protos conformance bench crash sim sim-many audit \
@@ -26,7 +27,7 @@ help:
 	@echo "make bench        compare speed with a real etcd"
 	@echo "make crash        kill and restart a node ROUNDS times and look for lost writes"
 	@echo "make sim          show the simulated cluster of SEED, line by line"
-	@echo "make sim-many     run N seeds of the simulation on all cores"
+	@echo "make sim-many     run N seeds of the simulation, from FIRST on, on all cores"
 	@echo "make audit        look for known vulnerabilities in the pinned packages"
 	@echo "make dist         build the wheel and the source package"
 	@echo "make docs         build the pages of docs/ in ./site"
@@ -71,7 +72,7 @@ sim: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation --seed $(SEED)
 
 sim-many: $(VENV)/.dev
-	$(BIN)/python -m tests.simulation --many $(N)
+	$(BIN)/python -m tests.simulation --first $(FIRST) --many $(N)
 
 audit: $(VENV)/.dev
 	$(INSTALL) pip-audit==2.10.1
