@@ -7,7 +7,7 @@ import os
 import platform
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pykvd.config import (
     Config,
@@ -24,6 +24,7 @@ from pykvd.version import API_VERSION, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import FrameType
 
 #: The store is millions of long-lived objects without cycles: a full collection would walk them
 #: all, for nothing, in the middle of a request.
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Options that cannot be used end with 1 and one line on stderr that says which. etcd ends with
     2 where the flag syntax is wrong; here every wrong option is a 1.
     """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
     arguments = sys.argv[1:] if argv is None else argv
     try:
         if parse_arguments(arguments).get("version"):
@@ -50,6 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _report(error)
         return 1
     return _run(config)
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    """End by a signal that comes before the server takes it.
+
+    The first process of a container does not die of signals as others do (pid_namespaces(7)).
+    """
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+    os._exit(128 + number)
 
 
 def _print(text: str) -> int:

@@ -1,5 +1,7 @@
 """Starts that fail: what is said, and what is left behind."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ANY = "http://127.0.0.1:0"
+NEW_PROCESSES = ("unshare", "--map-root-user", "--pid", "--fork", "--kill-child")
 
 
 @contextmanager
@@ -61,3 +64,21 @@ def test_output_that_cannot_be_written(flag: str) -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (1, "write /dev/stdout: no space left on device\n")
+
+
+@pytest.mark.parametrize("wrapper", [(), NEW_PROCESSES], ids=["as any process", "as process 1"])
+def test_a_signal_during_the_start_ends_it(tmp_path: Path, wrapper: tuple[str, ...]) -> None:
+    """Also as the first process of a container, which no signal ends by itself."""
+    if wrapper and subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("process namespaces cannot be made here")
+    options = tmp_path / "options"
+    os.mkfifo(options)
+    command = [*wrapper, sys.executable, "-m", "pykvd", f"--config-file={options}"]
+    with subprocess.Popen(command) as process:
+        try:
+            with options.open("wb"):  # opened when it begins to read
+                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+                os.kill(int(children or process.pid), signal.SIGTERM)
+                assert process.wait(60) in {-signal.SIGTERM, 128 + signal.SIGTERM}
+        finally:
+            process.kill()
