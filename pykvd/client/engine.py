@@ -16,7 +16,7 @@ from pykvd.client import arguments, errors, methods, retry
 from pykvd.client.retry import Verdict
 from pykvd.client.sharing import Watches
 from pykvd.client.steps import Open, Pause, Receive, Send, mapped
-from pykvd.client.transport import CallError
+from pykvd.client.transport import CallError, decode
 from pykvd.pb import rpc_pb2 as rpc
 from pykvd.status import Code
 
@@ -34,6 +34,8 @@ ATTEMPT_MIN: Final = 3.0
 """Seconds that one of several endpoints gets at least to answer a call that can be repeated."""
 SYNC_TIMEOUT: Final = 2.0
 """Seconds that learning the members may take from the call that happens to do it."""
+SHORTEST_TIMEOUT: Final = 0.001
+"""Seconds for a call that comes too late already."""
 LOGIN_PAUSE: Final = 0.01
 """Seconds between looks at whether another call has logged in."""
 
@@ -70,6 +72,12 @@ class Engine:
             return self.clock() + self._timeout
         return self.clock() + arguments.seconds("timeout", timeout)
 
+    def timeout_until(self, deadline: float | None) -> float | None:
+        """The timeout of a call that is part of something with a deadline; never above our own."""
+        if deadline is None:
+            return None
+        return min(self._timeout, max(deadline - self.clock(), SHORTEST_TIMEOUT))
+
     def call(
         self,
         method: Method[Req, Resp],
@@ -97,11 +105,12 @@ class Engine:
             endpoint = attempts.begin()
             try:
                 reply = yield Send(endpoint, method.path, data, attempts.until, metadata)
+                answer = decode(method.response, reply)
             except CallError as failure:
                 yield from attempts.failed(endpoint, failure, metadata)
             else:
                 self.pool.answered(endpoint)
-                return method.response.FromString(reply)
+                return answer
 
     def download(
         self, method: Method[Req, Resp], request: Req, timeout: float | None, only: str | None
@@ -141,7 +150,7 @@ class Engine:
         self._sync_due = now + self._sync_interval
         timeout = min(SYNC_TIMEOUT, (deadline - now) / 2)
         with contextlib.suppress(errors.EtcdError):  # the endpoints there are will do
-            yield from self.sync(max(timeout, 0.001))
+            yield from self.sync(max(timeout, SHORTEST_TIMEOUT))
 
     def metadata(self, deadline: float) -> Plan[Metadata]:
         """What goes with a call; logs in if that has to be done first."""
@@ -183,13 +192,13 @@ class Engine:
             data = request.SerializeToString()
             try:
                 reply: bytes = yield Send(endpoint, method.path, data, attempts.until, ())
+                self._token = decode(method.response, reply).token
             except CallError as failure:
                 if failure.message == errors.AuthNotEnabled.text:
                     self._token = ""
                     return
                 yield from attempts.failed(endpoint, failure)
             else:
-                self._token = method.response.FromString(reply).token
                 return
 
 

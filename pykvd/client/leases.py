@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 from typing import TYPE_CHECKING, Final
 
 from pykvd.client import arguments, errors, methods
+from pykvd.client.retry import translate
 from pykvd.client.steps import REQUIRE_LEADER, Open, Pause, Receive, mapped
-from pykvd.client.transport import CallError
+from pykvd.client.transport import CallError, decode
 from pykvd.client.values import LeaseInfo
 from pykvd.pb import rpc_pb2 as rpc
 from pykvd.status import Code
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from pykvd.client.transport import Metadata
 
 MAX_TTL: Final = 9_000_000_000
+GIVE_UP_TIMEOUT: Final = 1.0
+"""Seconds for giving back what nobody will use: leases that are not given back run out."""
 RENEWALS: Final = 3
 """How often a lease is renewed within its time to live."""
 RETRY_PAUSE: Final = 0.5
@@ -31,8 +36,42 @@ def grant(engine: Engine, ttl: int, lease_id: int, timeout: float | None) -> Pla
         TTL=arguments.integer("ttl", ttl, 1, MAX_TTL),
         ID=arguments.integer("id", lease_id, -arguments.INT64_MAX - 1),
     )
-    method = methods.GRANT_ID if lease_id else methods.GRANT
-    return mapped(engine.call(method, request, timeout), lambda made: (made.ID, made.TTL))
+    if lease_id:
+        made = engine.call(methods.GRANT_ID, request, timeout)
+        return mapped(made, lambda made: (made.ID, made.TTL))
+    request.ID = secrets.randbelow(arguments.INT64_MAX) + 1
+    return _grant_new(engine, request, engine.call(methods.GRANT, request, timeout))
+
+
+def _grant_new(
+    engine: Engine, request: rpc.LeaseGrantRequest, call: Plan[rpc.LeaseGrantResponse]
+) -> Plan[tuple[int, int]]:
+    """Grant a lease whose id is our choice: so nothing is left of one that nobody will use."""
+    try:
+        made = yield from call
+    except errors.LeaseExists as error:
+        if not error.repeated:
+            raise
+        return request.ID, request.TTL  # an attempt of ours made it whose answer was lost
+    except (GeneratorExit, Exception):
+        raise
+    except BaseException:  # the caller was cancelled
+        with contextlib.suppress(errors.EtcdError):
+            yield from revoke(engine, request.ID, GIVE_UP_TIMEOUT)
+        raise
+    return made.ID, made.TTL
+
+
+def insist(attempt: Callable[[], Plan[None]]) -> Plan[None]:
+    """Give something back, also when the caller is cancelled in the middle of it."""
+    try:
+        yield from attempt()
+    except (GeneratorExit, Exception):
+        raise
+    except BaseException:
+        with contextlib.suppress(errors.EtcdError):
+            yield from attempt()
+        raise
 
 
 def revoke(engine: Engine, lease_id: int, timeout: float | None) -> Plan[None]:
@@ -40,16 +79,17 @@ def revoke(engine: Engine, lease_id: int, timeout: float | None) -> Plan[None]:
 
     Not if it is gone because an attempt of ours ended it whose answer was lost.
     """
-    plan = engine.call(methods.REVOKE, rpc.LeaseRevokeRequest(ID=lease_id), timeout)
+    request = rpc.LeaseRevokeRequest(ID=lease_id)
+    deadline = engine.deadline(timeout)
 
-    def result() -> Plan[None]:
+    def attempt() -> Plan[None]:
         try:
-            yield from plan
+            yield from engine.call(methods.REVOKE, request, engine.timeout_until(deadline))
         except errors.LeaseNotFound as error:
             if not error.repeated:
                 raise
 
-    return result()
+    return insist(attempt)
 
 
 def time_to_live(
@@ -80,7 +120,10 @@ def renew_once(engine: Engine, lease_id: int, timeout: float | None) -> Plan[int
     def result() -> Plan[int]:
         stream, data = yield from download
         stream.close()
-        ttl = method.response.FromString(data or b"").TTL
+        try:
+            ttl = decode(method.response, data or b"").TTL
+        except CallError as failure:
+            raise translate(failure, repeatable=True) from None
         if ttl <= 0:
             raise errors.LeaseNotFound
         return ttl
@@ -176,7 +219,7 @@ class Keeper:
     def _answered(self, data: bytes | None, waiting: dict[int, Renewal], sent: float) -> None:
         if data is None:
             raise CallError(Code.UNAVAILABLE, "the server ended the stream")
-        answer = methods.KEEP_ALIVE.response.FromString(data)
+        answer = decode(methods.KEEP_ALIVE.response, data)
         renewal = waiting.pop(answer.ID, None)
         if renewal is None:
             return

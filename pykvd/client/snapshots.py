@@ -9,7 +9,7 @@ from pykvd.client import methods
 from pykvd.client.errors import DataLoss, DeadlineExceeded, EtcdError
 from pykvd.client.retry import translate
 from pykvd.client.steps import Receive
-from pykvd.client.transport import CallError
+from pykvd.client.transport import CallError, decode
 from pykvd.pb import rpc_pb2 as rpc
 
 if TYPE_CHECKING:
@@ -73,7 +73,10 @@ class Snapshot:
             if not self._complete:
                 raise DataLoss("the snapshot ended before its checksum")
             return None
-        blob = rpc.SnapshotResponse.FromString(data).blob
+        try:
+            blob = decode(rpc.SnapshotResponse, data).blob
+        except CallError as failure:
+            raise translate(failure, repeatable=True) from None
         if len(blob) == DIGEST_BYTES and blob == self._digest.digest():
             self._complete = True
         elif self._complete:

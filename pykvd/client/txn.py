@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Self, overload
 
-from pykvd.client import arguments, methods, requests
+from pykvd.client import arguments, errors, methods, requests
 from pykvd.client.steps import mapped
 from pykvd.client.values import TxnResult
 from pykvd.pb import rpc_pb2 as rpc
@@ -212,4 +212,17 @@ def reads_only(request: rpc.TxnRequest) -> bool:
 def commit(engine: Engine, request: rpc.TxnRequest, timeout: float | None) -> Plan[TxnResult]:
     """Carry it out."""
     method = methods.REPEATABLE_TXN if reads_only(request) else methods.TXN
-    return mapped(engine.call(method, request, timeout), TxnResult.of)
+    return mapped(engine.call(method, request, timeout), lambda answer: txn_result(request, answer))
+
+
+def txn_result(request: rpc.TxnRequest, answer: rpc.TxnResponse) -> TxnResult:
+    """The answer, one response for each operation; raises DataLoss if it is not like that."""
+    asked = request.success if answer.succeeded else request.failure
+    kinds = [operation.WhichOneof("request") for operation in asked]
+    if [f"request_{_kind(response)}" for response in answer.responses] != kinds:
+        raise errors.DataLoss("the server's answer does not belong to the transaction")
+    return TxnResult.of(answer)
+
+
+def _kind(response: rpc.ResponseOp) -> str:
+    return (response.WhichOneof("response") or "").removeprefix("response_")

@@ -135,7 +135,7 @@ class SnapshotReader:
 
     def close(self) -> None:
         """Give it up."""
-        self._snapshot.close()
+        self._runner.end(self._snapshot.close)
 
     def __aiter__(self) -> Self:
         return self

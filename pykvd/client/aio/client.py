@@ -107,7 +107,12 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """End everything that goes on; every later call raises ClientClosed."""
+        """End everything that goes on; every later call raises ClientClosed.
+
+        In a child process after `fork` nothing ends: it is the parent's.
+        """
+        if self._runner.forked:
+            return
         await self._runner.close()
         await self._leases.close()
 
@@ -367,14 +372,14 @@ class AsyncClient:
         It rests on `lease`, or on one of its own that is renewed while the lock is needed and that
         frees it `ttl` seconds after this process died.
         """
-        session = recipes.Session(self, ttl, lease)
+        session = recipes.Session(self, self._engine, ttl, lease)
         return recipes.Lock(self._runner, self._engine, name, session)
 
     def election(
         self, name: Data, *, ttl: int = 60, lease: Lease | None = None
     ) -> recipes.Election:
         """An election on `name`; `ttl` and `lease` as for `lock`."""
-        session = recipes.Session(self, ttl, lease)
+        session = recipes.Session(self, self._engine, ttl, lease)
         return recipes.Election(self._runner, self._engine, name, session)
 
     def barrier(self, name: Data) -> recipes.Barrier:
@@ -385,7 +390,7 @@ class AsyncClient:
         self, name: Data, count: int, *, ttl: int = 60, lease: Lease | None = None
     ) -> recipes.DoubleBarrier:
         """A start and an end for `count` clients; `ttl` and `lease` as for `lock`."""
-        session = recipes.Session(self, ttl, lease)
+        session = recipes.Session(self, self._engine, ttl, lease)
         return recipes.DoubleBarrier(self._runner, self._engine, name, count, session)
 
     def queue(self, name: Data) -> recipes.Queue:

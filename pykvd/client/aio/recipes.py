@@ -13,7 +13,8 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from pykvd.client import arguments
-from pykvd.client.errors import LeaseNotFound
+from pykvd.client.errors import EtcdError
+from pykvd.client.leases import GIVE_UP_TIMEOUT
 from pykvd.client.recipes import barrier, election, mutex, queue
 
 if TYPE_CHECKING:
@@ -35,25 +36,27 @@ def _deadline(timeout: float | None) -> float | None:
 class Session:
     """The lease that a recipe rests on: the caller's, or one of its own while it needs one."""
 
-    def __init__(self, client: AsyncClient, ttl: int, lease: Lease | None) -> None:
+    def __init__(self, client: AsyncClient, engine: Engine, ttl: int, lease: Lease | None) -> None:
         self._client = client
+        self._engine = engine
         self._ttl = arguments.integer("ttl", ttl, 1)
         self._given = lease
         self.lease = lease
 
-    async def begin(self) -> Lease:
+    async def begin(self, deadline: float | None) -> Lease:
         """The lease, granted and renewed from now on if it is our own."""
         if self.lease is None:
-            self.lease = await self._client.lease(self._ttl)
+            timeout = self._engine.timeout_until(deadline)
+            self.lease = await self._client.lease(self._ttl, timeout=timeout)
             self.lease.keep_alive()
         return self.lease
 
     async def end(self) -> None:
-        """Give back our own."""
+        """Give back our own; if no server answers, it runs out."""
         lease, self.lease = self.lease, self._given
         if lease is not None and lease is not self._given:
-            with contextlib.suppress(LeaseNotFound):
-                await lease.revoke()
+            with contextlib.suppress(EtcdError):
+                await lease.revoke(timeout=GIVE_UP_TIMEOUT)
 
 
 class Lock:
@@ -63,7 +66,12 @@ class Lock:
         self._runner = runner
         self._session = session
         self._mutex = mutex.Mutex(engine, arguments.data("name", name))
-        self.locked = False
+        self._held = False
+
+    @property
+    def locked(self) -> bool:
+        """Whether we have the lock, as far as we know: the lease that it rests on may be lost."""
+        return self._held and self._session.lease is not None and self._session.lease.alive
 
     @property
     def key(self) -> bytes:
@@ -91,27 +99,29 @@ class Lock:
             SessionExpired: the lease ended while waiting.
 
         """
-        if self.locked:
+        if self._held:
             raise RuntimeError("the lock is held already")
         deadline = _deadline(timeout)
-        lease = await self._session.begin()
+        lease = await self._session.begin(deadline)
         try:
             if blocking:
-                self.locked = await self._runner.run(self._mutex.acquire(lease.id, deadline))
+                self._held = await self._runner.run(self._mutex.acquire(lease.id, deadline))
             else:
-                self.locked = await self._runner.run(self._mutex.try_acquire(lease.id))
+                self._held = await self._runner.run(self._mutex.try_acquire(lease.id))
         finally:
-            if not self.locked:
+            if not self._held:
                 await self._session.end()
-        return self.locked
+        return self._held
 
     async def release(self) -> None:
         """Let the next one have it."""
-        if not self.locked:
+        if not self._held:
             raise RuntimeError("the lock is not held")
-        self.locked = False
-        await self._runner.run(self._mutex.release())
-        await self._session.end()
+        self._held = False
+        try:
+            await self._runner.run(self._mutex.release())
+        finally:
+            await self._session.end()
 
     async def __aenter__(self) -> Self:
         await self.acquire()
@@ -154,7 +164,7 @@ class Election:
         """Wait until elected; False, a candidate no more, if that took too long."""
         data = arguments.data("value", value)
         deadline = _deadline(timeout)
-        lease = await self._session.begin()
+        lease = await self._session.begin(deadline)
         elected = False
         try:
             elected = await self._runner.run(self._candidacy.campaign(lease.id, data, deadline))
@@ -169,8 +179,10 @@ class Election:
 
     async def resign(self) -> None:
         """Lead no more."""
-        await self._runner.run(self._candidacy.resign())
-        await self._session.end()
+        try:
+            await self._runner.run(self._candidacy.resign())
+        finally:
+            await self._session.end()
 
     async def leader(self) -> KeyValue:
         """Who leads, and what they announce; raises ElectionNoLeader."""
@@ -190,7 +202,7 @@ class Observer:
 
     def close(self) -> None:
         """End it."""
-        self._observation.close()
+        self._runner.end(self._observation.close)
 
     def __aiter__(self) -> Self:
         return self
@@ -242,7 +254,7 @@ class DoubleBarrier:
     async def enter(self, timeout: float | None = None) -> None:
         """Wait until all have come; raises TimeoutError or TooManyClients."""
         deadline = _deadline(timeout)
-        lease = await self._session.begin()
+        lease = await self._session.begin(deadline)
         try:
             await self._runner.run(self._barrier.enter(lease.id, deadline))
         except BaseException:
@@ -251,7 +263,13 @@ class DoubleBarrier:
 
     async def leave(self, timeout: float | None = None) -> None:
         """Wait until all have left; raises TimeoutError."""
-        await self._runner.run(self._barrier.leave(_deadline(timeout)))
+        try:
+            await self._runner.run(self._barrier.leave(_deadline(timeout)))
+        except TimeoutError:  # it may be tried again
+            raise
+        except BaseException:
+            await self._session.end()
+            raise
         await self._session.end()
 
     async def __aenter__(self) -> Self:

@@ -51,8 +51,18 @@ class Runner:
         """Raises ClientClosed, or RuntimeError in a child process after `fork`."""
         if self.closed:
             raise ClientClosed
-        if os.getpid() != self._pid:
+        if self.forked:
             raise RuntimeError("a client cannot be used after a fork: make another one")
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is a child process: the connections are its parent's."""
+        return os.getpid() != self._pid
+
+    def end(self, close: Callable[[], None]) -> None:
+        """Close something that has a connection, but not the parent's in a child process."""
+        if not self.forked:
+            close()
 
     async def close(self) -> None:
         """End all calls."""

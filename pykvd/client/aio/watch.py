@@ -65,7 +65,7 @@ class Watch:
 
     def close(self) -> None:
         """End it."""
-        self._watcher.close()
+        self._runner.end(self._watcher.close)
 
     def __aiter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pykvd.client import errors
 from pykvd.client.recipes.keys import create, create_unique
-from pykvd.client.recipes.waiting import commit, read, remove, until, until_deleted
+from pykvd.client.recipes.waiting import commit, read, remove, until, until_deleted, withdraw
 from pykvd.client.requests import range_request, watch_request
 from pykvd.client.txn import Draft, put
 
@@ -34,7 +34,7 @@ class Barrier:
 
     def wait(self, deadline: float | None) -> Plan[None]:
         """Until it is open; raises TimeoutError."""
-        found = yield from read(self._engine, range_request(self._name))
+        found = yield from read(self._engine, range_request(self._name), deadline)
         if found.kvs:
             revision = found.revision + 1
             yield from until_deleted(self._engine, self._name, revision, deadline)
@@ -61,19 +61,19 @@ class DoubleBarrier:
             TimeoutError: not all came by the deadline; the caller has left again.
 
         """
-        if len((yield from self._entered())) >= self._count:
+        if len((yield from self._entered(deadline))) >= self._count:
             raise errors.TooManyClients
         self._key, revision = yield from create_unique(
-            self._engine, self._waiters, lease_id=lease_id
+            self._engine, self._waiters, lease_id=lease_id, deadline=deadline
         )
-        entered = yield from self._entered()
+        entered = yield from self._entered(deadline)
         if len(entered) >= self._count:
             last = entered[self._count - 1].create_revision
             if revision > last:
                 yield from self._withdraw()
                 raise errors.TooManyClients
             if revision == last:
-                yield from commit(self._engine, Draft().then(put(self._ready, b"")))
+                yield from commit(self._engine, Draft().then(put(self._ready, b"")), deadline)
                 return
         request = watch_request(self._ready, start_revision=revision, skip="delete")
         try:
@@ -88,7 +88,7 @@ class DoubleBarrier:
         The one that came first stays until the last, and the others wait for it.
         """
         while True:
-            waiters = (yield from read(self._engine, self._all())).kvs
+            waiters = (yield from self._entered(deadline)).kvs
             if not waiters:
                 return
             lowest = min(waiters, key=_by_revision)
@@ -107,13 +107,13 @@ class DoubleBarrier:
     def _all(self) -> rpc.RangeRequest:
         return range_request(self._waiters, prefix=True, sort_by="create_revision")
 
-    def _entered(self) -> Plan[RangeResult]:
-        return (yield from read(self._engine, self._all()))
+    def _entered(self, deadline: float | None) -> Plan[RangeResult]:
+        return (yield from read(self._engine, self._all(), deadline))
 
     def _withdraw(self) -> Plan[None]:
         key, self._key = self._key, b""
         if key:
-            yield from remove(self._engine, key, own=True)
+            yield from withdraw(self._engine, key)
 
 
 def _by_revision(waiter: KeyValue) -> int:

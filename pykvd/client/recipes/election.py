@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from pykvd.client import errors
-from pykvd.client.recipes.waiting import commit, first_created, only, read, turn
+from pykvd.client.leases import GIVE_UP_TIMEOUT, insist
+from pykvd.client.recipes.waiting import commit, first_created, give_up, only, read, turn
 from pykvd.client.requests import watch_request
 from pykvd.client.txn import Condition, Draft, create_revision, delete, get, put
 from pykvd.client.values import RangeResult
@@ -35,13 +35,12 @@ class Candidacy:
         self.key = self._prefix + b"%x" % lease_id
         self._lease_id = lease_id
         try:
-            yield from self._stand(value)
+            yield from self._stand(value, deadline)
             yield from turn(self._engine, self._prefix, self.revision, deadline)
         except GeneratorExit:
             raise
         except BaseException as failure:
-            with contextlib.suppress(errors.EtcdError):  # the lease will do it
-                yield from self.resign()
+            yield from give_up(failure, self._resign(GIVE_UP_TIMEOUT))
             if type(failure) is TimeoutError:
                 return False
             raise
@@ -59,11 +58,19 @@ class Candidacy:
 
     def resign(self) -> Plan[None]:
         """Stand no more."""
-        held, key = self.held(), self.key
-        self.key = b""
+        yield from self._resign(None)
+
+    def _resign(self, timeout: float | None) -> Plan[None]:
+        key, self.key = self.key, b""
+        held = create_revision(key or b"\0") == self.revision
+        draft = Draft().when(held).then(delete(key or b"\0"))
+
+        def attempt() -> Plan[None]:
+            deadline = self._engine.deadline(timeout)
+            yield from commit(self._engine, draft, deadline, repeatable=True)
+
         if key:
-            draft = Draft().when(held).then(delete(key))
-            yield from commit(self._engine, draft, repeatable=True)
+            yield from insist(attempt)
 
     def held(self) -> Condition:
         """Holds in a transaction as long as our key is there."""
@@ -76,10 +83,10 @@ class Candidacy:
             raise errors.ElectionNoLeader
         return found
 
-    def _stand(self, value: bytes) -> Plan[None]:
+    def _stand(self, value: bytes, deadline: float | None) -> Plan[None]:
         draft = Draft().when(create_revision(self.key) == 0)
         draft.then(put(self.key, value, lease=self._lease_id)).otherwise(get(self.key))
-        done = yield from commit(self._engine, draft, repeatable=True)
+        done = yield from commit(self._engine, draft, deadline, repeatable=True)
         self.revision = done.revision
         if not done.succeeded:
             answer = done.responses[0]

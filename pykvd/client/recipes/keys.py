@@ -17,23 +17,36 @@ if TYPE_CHECKING:
 SEQUENCE_DIGITS = 16
 
 
-def create(engine: Engine, key: bytes, value: bytes = b"", lease_id: int = 0) -> Plan[int]:
+def create(
+    engine: Engine,
+    key: bytes,
+    value: bytes = b"",
+    *,
+    lease_id: int = 0,
+    deadline: float | None = None,
+) -> Plan[int]:
     """Make a key; its revision. Raises KeyExists."""
     draft = Draft().when(version(key) == 0).then(put(key, value, lease=lease_id))
-    done = yield from commit(engine, draft)
+    done = yield from commit(engine, draft, deadline)
     if not done.succeeded:
         raise errors.KeyExists
     return done.revision
 
 
 def create_unique(
-    engine: Engine, prefix: bytes, value: bytes = b"", lease_id: int = 0
+    engine: Engine,
+    prefix: bytes,
+    value: bytes = b"",
+    *,
+    lease_id: int = 0,
+    deadline: float | None = None,
 ) -> Plan[tuple[bytes, int]]:
     """Make a key `<prefix>/<nanoseconds of the clock>`; it and its revision."""
     while True:
         key = prefix + b"/%d" % time.time_ns()
         try:
-            return key, (yield from create(engine, key, value, lease_id))
+            made = yield from create(engine, key, value, lease_id=lease_id, deadline=deadline)
+            return key, made
         except errors.KeyExists:
             continue
 

@@ -6,11 +6,10 @@ once the lease has run out.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from pykvd.client import errors
-from pykvd.client.recipes.waiting import commit, only, read, remove, turn
+from pykvd.client.recipes.waiting import commit, give_up, only, read, turn, withdraw
 from pykvd.client.requests import range_request
 from pykvd.client.txn import Condition, Draft, create_revision, get, put
 from pykvd.client.values import RangeResult
@@ -40,13 +39,13 @@ class Mutex:
         """
         self.key = self._prefix + b"%x" % lease_id
         try:
-            if not (yield from self._enlist(lease_id)):
+            if not (yield from self._enlist(lease_id, deadline)):
                 yield from turn(self._engine, self._prefix, self.revision, deadline)
-                yield from self._check()
+                yield from self._check(deadline)
         except GeneratorExit:
             raise
         except BaseException as failure:
-            yield from self._give_up()
+            yield from give_up(failure, self._withdraw(giving_up=True))
             if type(failure) is TimeoutError:
                 return False
             raise
@@ -68,23 +67,18 @@ class Mutex:
         """Holds in a transaction as long as the lock is ours."""
         return create_revision(self.key or b"\0") == self.revision
 
-    def _check(self) -> Plan[None]:
-        if not (yield from read(self._engine, range_request(self.key))).kvs:
+    def _check(self, deadline: float | None) -> Plan[None]:
+        if not (yield from read(self._engine, range_request(self.key), deadline)).kvs:
             raise errors.SessionExpired
 
-    def _give_up(self) -> Plan[None]:
-        """Withdraw; if that fails the lease will do it."""
-        with contextlib.suppress(errors.EtcdError):
-            yield from self._withdraw()
-
-    def _enlist(self, lease_id: int) -> Plan[bool]:
+    def _enlist(self, lease_id: int, deadline: float | None = None) -> Plan[bool]:
         """Write our key, if it is not there yet; whether we hold the lock already."""
         owner = get(self._prefix, prefix=True, sort_by="create_revision", limit=1)
         draft = Draft()
         draft.when(create_revision(self.key) == 0)
         draft.then(put(self.key, b"", lease=lease_id), owner)
         draft.otherwise(get(self.key), owner)
-        done = yield from commit(self._engine, draft, repeatable=True)
+        done = yield from commit(self._engine, draft, deadline, repeatable=True)
         mine, oldest = done.responses
         assert isinstance(oldest, RangeResult)
         if done.succeeded:
@@ -95,7 +89,7 @@ class Mutex:
         first = only(oldest)
         return first is None or first.create_revision == self.revision
 
-    def _withdraw(self) -> Plan[None]:
+    def _withdraw(self, *, giving_up: bool = False) -> Plan[None]:
         key, self.key = self.key, b""
         if key:
-            yield from remove(self._engine, key, own=True)
+            yield from withdraw(self._engine, key, giving_up=giving_up)

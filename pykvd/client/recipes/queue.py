@@ -62,17 +62,17 @@ def take(
 ) -> Plan[bytes]:
     """Claim the first item by deleting it; whoever deletes it has it."""
     while True:
-        found = yield from read(engine, first)
+        found = yield from read(engine, first, deadline)
         item = only(found)
         if item is None:
             request = watch_request(
                 prefix, prefix=True, start_revision=found.revision + 1, skip="delete"
             )
             item = (yield from until(engine, request, lambda _: True, deadline)).kv
-        if (yield from _claim(engine, item)):
+        if (yield from _claim(engine, item, deadline)):
             return item.value
 
 
-def _claim(engine: Engine, item: KeyValue) -> Plan[bool]:
+def _claim(engine: Engine, item: KeyValue, deadline: float | None) -> Plan[bool]:
     draft = Draft().when(mod_revision(item.key) == item.mod_revision).then(delete(item.key))
-    return (yield from commit(engine, draft)).succeeded
+    return (yield from commit(engine, draft, deadline)).succeeded

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, TypeVar
 
-from pykvd.client import methods, requests
-from pykvd.client.values import KeyValue, RangeResult, TxnResult
+from pykvd.client import errors, methods, requests
+from pykvd.client.leases import GIVE_UP_TIMEOUT, insist
+from pykvd.client.txn import txn_result
+from pykvd.client.values import KeyValue, RangeResult
 from pykvd.client.watching import Watcher
 from pykvd.pb import rpc_pb2 as rpc
 
@@ -15,26 +18,51 @@ if TYPE_CHECKING:
     from pykvd.client.engine import Engine
     from pykvd.client.steps import Plan
     from pykvd.client.txn import Draft
-    from pykvd.client.values import Event
+    from pykvd.client.values import Event, TxnResult
 
 T = TypeVar("T")
 
 
-def read(engine: Engine, request: rpc.RangeRequest) -> Plan[RangeResult]:
+def read(
+    engine: Engine, request: rpc.RangeRequest, deadline: float | None = None
+) -> Plan[RangeResult]:
     """A range."""
-    return RangeResult.of((yield from engine.call(methods.RANGE, request)))
+    timeout = engine.timeout_until(deadline)
+    return RangeResult.of((yield from engine.call(methods.RANGE, request, timeout)))
 
 
-def commit(engine: Engine, draft: Draft, *, repeatable: bool = False) -> Plan[TxnResult]:
+def commit(
+    engine: Engine, draft: Draft, deadline: float | None = None, *, repeatable: bool = False
+) -> Plan[TxnResult]:
     """A transaction; `repeatable` if it may be carried out twice."""
     method = methods.REPEATABLE_TXN if repeatable else methods.TXN
-    return TxnResult.of((yield from engine.call(method, draft.request)))
+    timeout = engine.timeout_until(deadline)
+    return txn_result(draft.request, (yield from engine.call(method, draft.request, timeout)))
 
 
-def remove(engine: Engine, key: bytes, *, own: bool = False) -> Plan[None]:
-    """Delete a key; `own` if nobody else makes or deletes it."""
-    method = methods.DELETE_OWN if own else methods.DELETE
-    yield from engine.call(method, rpc.DeleteRangeRequest(key=key))
+def remove(engine: Engine, key: bytes) -> Plan[None]:
+    """Delete a key."""
+    yield from engine.call(methods.DELETE, rpc.DeleteRangeRequest(key=key))
+
+
+def withdraw(engine: Engine, key: bytes, *, giving_up: bool = False) -> Plan[None]:
+    """Delete a key that nobody else makes or deletes, whatever happens to the caller meanwhile."""
+    request = rpc.DeleteRangeRequest(key=key)
+    timeout = GIVE_UP_TIMEOUT if giving_up else None
+
+    def attempt() -> Plan[None]:
+        yield from engine.call(methods.DELETE_OWN, request, timeout)
+
+    return insist(attempt)
+
+
+def give_up(failure: BaseException, withdrawal: Plan[None]) -> Plan[None]:
+    """Undo what was begun; if no server answers, the lease will do it."""
+    if isinstance(failure, errors.DeadlineExceeded):
+        withdrawal.close()
+        return
+    with contextlib.suppress(errors.EtcdError):
+        yield from withdrawal
 
 
 def until(
@@ -79,7 +107,7 @@ def turn(engine: Engine, prefix: bytes, revision: int, deadline: float | None) -
         max_create_revision=revision - 1,
     )
     while True:
-        before = yield from read(engine, request)
+        before = yield from read(engine, request, deadline)
         if not before.kvs:
             return
         yield from until_deleted(engine, before.kvs[0].key, before.revision + 1, deadline)

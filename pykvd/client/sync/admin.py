@@ -122,7 +122,7 @@ class SnapshotReader:
 
     def close(self) -> None:
         """Give it up."""
-        self._snapshot.close()
+        self._runner.end(self._snapshot.close)
 
     def __iter__(self) -> Self:
         return self

@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from pykvd.client import arguments
-from pykvd.client.errors import LeaseNotFound
+from pykvd.client.errors import EtcdError
+from pykvd.client.leases import GIVE_UP_TIMEOUT
 from pykvd.client.recipes import barrier, election, mutex, queue
 
 if TYPE_CHECKING:
@@ -32,25 +33,27 @@ def _deadline(timeout: float | None) -> float | None:
 class Session:
     """The lease that a recipe rests on: the caller's, or one of its own while it needs one."""
 
-    def __init__(self, client: Client, ttl: int, lease: Lease | None) -> None:
+    def __init__(self, client: Client, engine: Engine, ttl: int, lease: Lease | None) -> None:
         self._client = client
+        self._engine = engine
         self._ttl = arguments.integer("ttl", ttl, 1)
         self._given = lease
         self.lease = lease
 
-    def begin(self) -> Lease:
+    def begin(self, deadline: float | None) -> Lease:
         """The lease, granted and renewed from now on if it is our own."""
         if self.lease is None:
-            self.lease = self._client.lease(self._ttl)
+            timeout = self._engine.timeout_until(deadline)
+            self.lease = self._client.lease(self._ttl, timeout=timeout)
             self.lease.keep_alive()
         return self.lease
 
     def end(self) -> None:
-        """Give back our own."""
+        """Give back our own; if no server answers, it runs out."""
         lease, self.lease = self.lease, self._given
         if lease is not None and lease is not self._given:
-            with contextlib.suppress(LeaseNotFound):
-                lease.revoke()
+            with contextlib.suppress(EtcdError):
+                lease.revoke(timeout=GIVE_UP_TIMEOUT)
 
 
 class Lock:
@@ -60,7 +63,12 @@ class Lock:
         self._runner = runner
         self._session = session
         self._mutex = mutex.Mutex(engine, arguments.data("name", name))
-        self.locked = False
+        self._held = False
+
+    @property
+    def locked(self) -> bool:
+        """Whether we have the lock, as far as we know: the lease that it rests on may be lost."""
+        return self._held and self._session.lease is not None and self._session.lease.alive
 
     @property
     def key(self) -> bytes:
@@ -88,27 +96,29 @@ class Lock:
             SessionExpired: the lease ended while waiting.
 
         """
-        if self.locked:
+        if self._held:
             raise RuntimeError("the lock is held already")
         deadline = _deadline(timeout)
-        lease = self._session.begin()
+        lease = self._session.begin(deadline)
         try:
             if blocking:
-                self.locked = self._runner.run(self._mutex.acquire(lease.id, deadline))
+                self._held = self._runner.run(self._mutex.acquire(lease.id, deadline))
             else:
-                self.locked = self._runner.run(self._mutex.try_acquire(lease.id))
+                self._held = self._runner.run(self._mutex.try_acquire(lease.id))
         finally:
-            if not self.locked:
+            if not self._held:
                 self._session.end()
-        return self.locked
+        return self._held
 
     def release(self) -> None:
         """Let the next one have it."""
-        if not self.locked:
+        if not self._held:
             raise RuntimeError("the lock is not held")
-        self.locked = False
-        self._runner.run(self._mutex.release())
-        self._session.end()
+        self._held = False
+        try:
+            self._runner.run(self._mutex.release())
+        finally:
+            self._session.end()
 
     def __enter__(self) -> Self:
         self.acquire()
@@ -151,7 +161,7 @@ class Election:
         """Wait until elected; False, a candidate no more, if that took too long."""
         data = arguments.data("value", value)
         deadline = _deadline(timeout)
-        lease = self._session.begin()
+        lease = self._session.begin(deadline)
         elected = False
         try:
             elected = self._runner.run(self._candidacy.campaign(lease.id, data, deadline))
@@ -166,8 +176,10 @@ class Election:
 
     def resign(self) -> None:
         """Lead no more."""
-        self._runner.run(self._candidacy.resign())
-        self._session.end()
+        try:
+            self._runner.run(self._candidacy.resign())
+        finally:
+            self._session.end()
 
     def leader(self) -> KeyValue:
         """Who leads, and what they announce; raises ElectionNoLeader."""
@@ -187,7 +199,7 @@ class Observer:
 
     def close(self) -> None:
         """End it."""
-        self._observation.close()
+        self._runner.end(self._observation.close)
 
     def __iter__(self) -> Self:
         return self
@@ -239,7 +251,7 @@ class DoubleBarrier:
     def enter(self, timeout: float | None = None) -> None:
         """Wait until all have come; raises TimeoutError or TooManyClients."""
         deadline = _deadline(timeout)
-        lease = self._session.begin()
+        lease = self._session.begin(deadline)
         try:
             self._runner.run(self._barrier.enter(lease.id, deadline))
         except BaseException:
@@ -248,7 +260,13 @@ class DoubleBarrier:
 
     def leave(self, timeout: float | None = None) -> None:
         """Wait until all have left; raises TimeoutError."""
-        self._runner.run(self._barrier.leave(_deadline(timeout)))
+        try:
+            self._runner.run(self._barrier.leave(_deadline(timeout)))
+        except TimeoutError:  # it may be tried again
+            raise
+        except BaseException:
+            self._session.end()
+            raise
         self._session.end()
 
     def __enter__(self) -> Self:

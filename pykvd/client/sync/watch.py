@@ -57,7 +57,7 @@ class Watch:
 
     def close(self) -> None:
         """End it."""
-        self._watcher.close()
+        self._runner.end(self._watcher.close)
 
     def __iter__(self) -> Self:
         return self
