@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import platform
 import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
@@ -17,7 +16,6 @@ from pykvd.config import (
     UsageError,
 )
 from pykvd.config.commandline import parse_arguments
-from pykvd.config.usage import usage
 from pykvd.logs import STREAMS, get_logger, open_log
 from pykvd.oserrors import opening, reason
 from pykvd.version import API_VERSION, VERSION
@@ -48,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with open_log():
             config = Config.from_args(arguments, os.environ)
     except HelpRequested:
+        from pykvd.config.usage import usage  # noqa: PLC0415 - a start does without
+
         return _print(usage())
     except ConfigError as error:
         _report(error)
@@ -117,6 +117,8 @@ def _report(error: ConfigError) -> None:
 
 def version_text() -> str:
     """What `--version` prints, four lines as etcd's."""
+    import platform  # noqa: PLC0415 - a start does without
+
     system, machine = platform.system().lower(), platform.machine()
     return (
         f"pykvd Version: {VERSION}\n"

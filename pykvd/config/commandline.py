@@ -7,7 +7,6 @@ Libraries for Python's conventions cannot be bent to this.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 from pykvd.config.catalog import FLAGS, IGNORED_FLAGS, Flag, Settings
@@ -54,6 +53,8 @@ def _split(word: str) -> tuple[Flag, str | None]:
         return FLAGS[name], value if equals else None
     if name in {"h", "help"}:
         raise HelpRequested
+    import difflib  # noqa: PLC0415 - for mistakes alone
+
     similar = difflib.get_close_matches(name, FLAGS, n=1, cutoff=0.75)
     raise UsageError(f"flag provided but not defined: -{name}", similar="".join(similar))
 
