@@ -100,14 +100,10 @@ class KVService:
         started = perf_counter()
         revision = self._pin(request)
         answer = Assembly()
-        answer.add(self._header(self._store.revision))
+        answer.add([self._header(self._store.revision)])
         steps = self._store.steps(request, revision)
-        totals = await self._turns.run(
-            steps,
-            lambda kvs: answer.add(b"".join(kvs)),
-            lambda: self._may_go_on(call, caller),
-        )
-        answer.add(encode_totals(*totals))
+        totals = await self._turns.run(steps, answer.add, lambda: self._may_go_on(call, caller))
+        answer.add([encode_totals(*totals)])
         response = answer.finish()
         self._node.meter.ranged(request, perf_counter() - started, len(response))
         call.reply(response)
@@ -179,7 +175,7 @@ class KVService:
         caller = self._access.permit(call, "txn", self._permissions.check_txn, request)
         started = perf_counter()
         answer = Assembly()
-        answer.add(self._header(self._store.revision))
+        answer.add([self._header(self._store.revision)])
         steps = read_in_steps(self._store, request)
         await self._turns.run(steps, answer.add, lambda: self._may_go_on(call, caller))
         response = answer.finish()

@@ -61,17 +61,17 @@ class Assembly:
         self._size = 0
         self._buffer: io.BytesIO | None = None
 
-    def add(self, piece: bytes) -> None:
-        """Append a piece."""
-        if self._buffer is not None:
-            self._buffer.write(piece)
-            return
-        self._pieces.append(piece)
-        self._size += len(piece)
-        if self._size > JOINED_BYTES:
-            self._buffer = io.BytesIO(bytes(MAPPED_BYTES))
-            self._buffer.writelines(self._pieces)
-            self._pieces.clear()
+    def add(self, pieces: list[bytes]) -> None:
+        """Append some pieces."""
+        self._size += sum(map(len, pieces))
+        if self._buffer is None:
+            self._pieces += pieces
+            if self._size > JOINED_BYTES:
+                self._buffer = io.BytesIO(bytes(MAPPED_BYTES))
+                self._buffer.writelines(self._pieces)
+                self._pieces.clear()
+        else:
+            self._buffer.writelines(pieces)
 
     def finish(self) -> bytes:
         """All of it."""

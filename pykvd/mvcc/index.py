@@ -20,7 +20,8 @@ from sortedcontainers import SortedList
 from pykvd.mvcc.record import FRESH, LEASED, MAIN_SHIFT, SUB_SHIFT, TOMBSTONE
 
 LiveEntry = int | tuple[int, int, int]
-Found = tuple[bytes, LiveEntry]
+#: Keys, and what `live` has, or had, of each.
+Page = tuple[list[bytes], list[LiveEntry]]
 #: A key and an end, as in requests.
 Resume = tuple[bytes, bytes]
 
@@ -150,28 +151,27 @@ class Index:
 
     def page(
         self, key: bytes, end: bytes, limit: int, *, reverse: bool = False
-    ) -> tuple[list[Found], Resume | None]:
+    ) -> tuple[Page, Resume | None]:
         """The first `limit` live keys of a range, and the range that is left, None at the end."""
         names = list(islice(self.keys(key, end, reverse=reverse), limit + 1))
         rest = _rest(names, limit, key, end, reverse=reverse)
-        live = self.live
-        return [(name, live[name]) for name in names], rest
+        return (names, list(map(self.live.__getitem__, names))), rest
 
     def page_at(
         self, key: bytes, end: bytes, revision: int, limit: int, *, reverse: bool = False
-    ) -> tuple[list[Found], Resume | None]:
+    ) -> tuple[Page, Resume | None]:
         """As `page`, of the keys as of a revision; there may be fewer, as others are passed over.
 
         Costs a look at `limit` keys once `sort_past` has nothing left to do.
         """
-        if not end:
-            return [(key, entry)] if (entry := self.entry_at(key, revision)) else [], None
-        live = islice(self.keys(key, end, reverse=reverse), limit + 1)
-        past = islice(self._past_keys(key, end, reverse=reverse), limit + 1)
-        names = sorted({*live, *past}, reverse=reverse)[: limit + 1]
-        rest = _rest(names, limit, key, end, reverse=reverse)
-        at = self.entry_at
-        return [(name, entry) for name in names if (entry := at(name, revision))], rest
+        names, rest = [key], None
+        if end:
+            live = islice(self.keys(key, end, reverse=reverse), limit + 1)
+            past = islice(self._past_keys(key, end, reverse=reverse), limit + 1)
+            names = sorted({*live, *past}, reverse=reverse)[: limit + 1]
+            rest = _rest(names, limit, key, end, reverse=reverse)
+        found = [(name, entry) for name in names if (entry := self.entry_at(name, revision))]
+        return ([name for name, _ in found], [entry for _, entry in found]), rest
 
     def entry_at(self, key: bytes, revision: int) -> LiveEntry:
         """As `live` has it, what was current at `revision`, or 0.
@@ -228,6 +228,11 @@ class Index:
         """Rebuild the order of `past` lazily: called when a compaction has removed keys."""
         self._past_sorted = SortedList()
         self._past_unsorted = list(self.past)
+
+
+def ids_of(entries: Iterable[LiveEntry]) -> list[int]:
+    """The ids of the records that entries of `live` are of."""
+    return [entry if isinstance(entry, int) else entry[0] for entry in entries]
 
 
 def _slice(keys: SortedList, key: bytes, end: bytes, *, reverse: bool = False) -> Iterator[bytes]:

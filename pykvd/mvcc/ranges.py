@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from pykvd.mvcc.errors import CompactedError
-from pykvd.mvcc.index import Found
+from pykvd.mvcc.index import LiveEntry, Page, ids_of
 from pykvd.mvcc.record import (
     FRESH,
     LEASED,
@@ -51,7 +51,8 @@ Steps = Generator[list[bytes], None, Totals]
 class _Row(NamedTuple):
     """What sorting and filtering need of one version of a key."""
 
-    found: Found
+    key: bytes
+    entry: LiveEntry
     record_id: int
     create: int
     version: int
@@ -79,7 +80,7 @@ class RangeReader:
         self._descending = request.sort_order == RangeRequest.DESCEND
         #: Sorting: how many rows have a rank, and those that may be wanted by their place.
         self._ranked = 0
-        self._placed: dict[int, Found] = {}
+        self._placed: dict[int, tuple[bytes, LiveEntry]] = {}
         self._mod_bounds = (request.min_mod_revision, request.max_mod_revision or UNLIMITED)
         self._create_bounds = (
             request.min_create_revision,
@@ -109,19 +110,18 @@ class RangeReader:
             if self._revision < self._store.compact_revision:
                 raise CompactedError
 
-    def _pages(self, size: int) -> Iterator[list[Found]]:
+    def _pages(self, size: int) -> Iterator[Page]:
         """The keys of the range, `size` at a time; pages may be empty."""
         store, revision, reverse = self._store, self._revision, self._by_key_descending
         rest: tuple[bytes, bytes] | None = (self._request.key, self._request.range_end)
         while rest is not None:
+            page: Page = [], []
             if store.newest <= revision:
-                found, rest = store.index.page(*rest, size, reverse=reverse)
-            elif rest[1] and store.index.sort_past(self._step):
-                found = []
-            else:
-                found, rest = store.index.page_at(*rest, revision, size, reverse=reverse)
-            self._counted += len(found)
-            yield found
+                page, rest = store.index.page(*rest, size, reverse=reverse)
+            elif not rest[1] or not store.index.sort_past(self._step):
+                page, rest = store.index.page_at(*rest, revision, size, reverse=reverse)
+            self._counted += len(page[0])
+            yield page
 
     def _totals(self, *, more: bool) -> Totals:
         return Totals(more, self._counted if self._total is None else self._total)
@@ -141,9 +141,10 @@ class RangeReader:
         left = self._limit or UNLIMITED
         bounded = not self._filtered and self._total is not None
         for page in self._pages(min(self._step, left + 1) if bounded else self._step):
-            kept = self._passing(page) if self._filtered else page
-            yield from self._read(kept[: max(0, left)])
-            left -= len(kept)
+            keys, entries = self._passing(page) if self._filtered else page
+            wanted = max(0, left)
+            yield from self._read((keys[:wanted], entries[:wanted]))
+            left -= len(keys)
             if left < 0 and self._total is not None:
                 break
         return self._totals(more=left < 0)
@@ -167,7 +168,7 @@ class RangeReader:
         self._finish(runs[-1])
         order = islice(merge(*runs, reverse=self._descending), limit or None)
         while wanted := [self._placed[_place(rank)] for rank in islice(order, self._step)]:
-            yield from self._read(wanted)
+            yield from self._read(([key for key, _ in wanted], [entry for _, entry in wanted]))
         return self._totals(more=0 < limit < passed)
 
     def _finish(self, run: list[_Rank]) -> None:
@@ -178,14 +179,14 @@ class RangeReader:
                 del self._placed[_place(rank)]
             del run[self._limit :]
 
-    def _ranks(self, page: list[Found]) -> list[_Rank]:
+    def _ranks(self, page: Page) -> list[_Rank]:
         """What sorts those of a page that pass the filters; equals stay in the order of keys."""
         rows = [row for row in self._rows(page) if not self._filtered or self._passes(row)]
         first, self._ranked = self._ranked, self._ranked + len(rows)
         places = range(first, first + len(rows))
         if self._descending:
             places = range(_PLACES - first, _PLACES - first - len(rows), -1)
-        self._placed.update(zip(places, [row.found for row in rows], strict=True))
+        self._placed.update(zip(places, [(row.key, row.entry) for row in rows], strict=True))
         ranks: Iterable[int]
         match self._request.sort_target:
             case RangeRequest.VERSION:
@@ -200,59 +201,58 @@ class RangeReader:
                 return list(zip(values, places, strict=True))
         return [rank << _PLACE_BITS | place for rank, place in zip(ranks, places, strict=True)]
 
-    def _passing(self, page: list[Found]) -> list[Found]:
-        return [row.found for row in self._rows(page) if self._passes(row)]
+    def _passing(self, page: Page) -> Page:
+        rows = [row for row in self._rows(page) if self._passes(row)]
+        return [row.key for row in rows], [row.entry for row in rows]
 
     def _passes(self, row: _Row) -> bool:
         (low, high), (first, last) = self._mod_bounds, self._create_bounds
         return low <= row.record_id >> MAIN_SHIFT <= high and first <= row.create <= last
 
-    def _rows(self, page: list[Found]) -> list[_Row]:
+    def _rows(self, page: Page) -> list[_Row]:
         """The rows of a page; a version that is no more the newest may have to be read for it."""
-        overwritten = [each for _, each in page if isinstance(each, int) and not each & FRESH]
+        keys, entries = page
+        overwritten = [each for each in entries if isinstance(each, int) and not each & FRESH]
         records = self._store.backend.get_many(overwritten)
         read = iter([(kv.create_revision, kv.version) for kv in map(parse, records)])
         rows = []
-        for found in page:
-            entry = found[1]
+        for key, entry in zip(keys, entries, strict=True):
             if not isinstance(entry, int):
-                rows.append(_Row(found, *entry))
+                rows.append(_Row(key, entry, *entry))
             elif entry & FRESH:
-                rows.append(_Row(found, entry, entry >> MAIN_SHIFT, 1))
+                rows.append(_Row(key, entry, entry, entry >> MAIN_SHIFT, 1))
             else:
-                rows.append(_Row(found, entry, *next(read)))
+                rows.append(_Row(key, entry, entry, *next(read)))
         return rows
 
-    def _read(self, wanted: list[Found]) -> Generator[list[bytes], None, None]:
+    def _read(self, wanted: Page) -> Generator[list[bytes], None, None]:
         """The records; fewer at a time where they are large."""
         if self._request.keys_only:
             yield self._without_values(wanted)
             return
-        ids = [entry if isinstance(entry, int) else entry[0] for _, entry in wanted]
-        start = 0
+        ids, start = ids_of(wanted[1]), 0
         while True:
             batch = self._batch
             kvs = self._store.backend.get_many(ids[start : start + batch])
-            if kvs:
-                size = sum(map(len, kvs)) // len(kvs) + 1
+            if some := kvs[::16]:
+                size = sum(map(len, some)) // len(some) + 1
                 self._batch = max(1, min(self._step, STEP_BYTES // size))
             yield kvs
             start += batch
             if start >= len(ids):
                 return
 
-    def _without_values(self, wanted: list[Found]) -> list[bytes]:
+    def _without_values(self, wanted: Page) -> list[bytes]:
         """Most are told by the index alone, without a look at records that may be large."""
         store = self._store
         kvs = []
-        for row in self._rows(wanted):
-            key, entry = row.found
-            if row.record_id & LEASED and store.index.live.get(key) != entry:
-                kvs.append(without_value(store.backend.get(row.record_id)))
+        for key, entry, record_id, create, version in self._rows(wanted):
+            if record_id & LEASED and store.index.live.get(key) != entry:
+                kvs.append(without_value(store.backend.get(record_id)))
                 continue
-            lease = store.lease_of[key] if row.record_id & LEASED else 0
-            mod = row.record_id >> MAIN_SHIFT
-            kvs.append(encode_key_value(key, row.create, mod, row.version, b"", lease))
+            lease = store.lease_of[key] if record_id & LEASED else 0
+            mod = record_id >> MAIN_SHIFT
+            kvs.append(encode_key_value(key, create, mod, version, b"", lease))
         return kvs
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pykvd.mvcc.backend import Backend
 from pykvd.mvcc.errors import CompactedError, FutureRevisionError
-from pykvd.mvcc.index import Index, Resume
+from pykvd.mvcc.index import Index, Resume, ids_of
 from pykvd.mvcc.ranges import STEP, RangeReader, Steps, has_filters
 from pykvd.mvcc.record import (
     FRESH,
@@ -114,9 +114,7 @@ class Store:
 
     def get_all(self, keys: Iterable[bytes]) -> list[bytes]:
         """The framed KeyValues of live keys."""
-        live = self.index.live
-        ids = [entry if isinstance(entry := live[key], int) else entry[0] for key in keys]
-        return self.backend.get_many(ids)
+        return self.backend.get_many(ids_of(map(self.index.live.__getitem__, keys)))
 
     def get_at(self, key: bytes, revision: int) -> bytes | None:
         """The framed KeyValue of a key as of a revision; None also where it was compacted."""
@@ -163,23 +161,24 @@ class Store:
         Costs what the page holds, however long the range and however old the revision.
         """
         if revision >= self.newest:
-            found, left = self.index.page(*rest, limit)
+            (_, entries), left = self.index.page(*rest, limit)
         else:
-            found, left = self.index.page_at(*rest, revision, limit)
-        ids = [entry if isinstance(entry, int) else entry[0] for _, entry in found]
-        kvs = self.backend.get_many(ids)
+            (_, entries), left = self.index.page_at(*rest, revision, limit)
+        kvs = self.backend.get_many(ids_of(entries))
         return [without_value(kv) for kv in kvs] if request.keys_only else kvs, left
 
     def _plain(self, request: RangeRequest) -> RangeResult:
         """The newest state by key, without filters: only what is returned is touched."""
-        index = self.index
-        count = index.count(request.key, request.range_end)
+        index, key, end = self.index, request.key, request.range_end
+        if not (end or request.count_only or request.keys_only):
+            framed = self.get(key)
+            return RangeResult([], False, 0) if framed is None else RangeResult([framed], False, 1)
+        count = index.count(key, end)
         if request.count_only:
             return RangeResult([], False, count)
         limit = request.limit if 0 < request.limit < count else count
         descending = request.sort_order == RangeRequest.DESCEND
-        keys = index.keys(request.key, request.range_end, reverse=descending)
-        keys = islice(keys, limit)
+        keys = islice(index.keys(key, end, reverse=descending), limit)
         more = limit < count
         if request.keys_only:
             return RangeResult([self._key_only(key) for key in keys], more, count)

@@ -13,7 +13,6 @@ from typing import Any
 from pykvd.errors import Failure
 from pykvd.mvcc.errors import CompactedError, FutureRevisionError
 from pykvd.mvcc.index import FROM_KEY
-from pykvd.mvcc.ranges import Steps, Totals
 from pykvd.mvcc.record import MAIN_SHIFT, parse, varint
 from pykvd.mvcc.store import RangeResult, Store
 from pykvd.node.header import revision_header
@@ -188,34 +187,29 @@ def run(store: Store, planned: Plan, writer: Writer | None) -> bytes:
     return b"".join((succeeded, *responses))
 
 
-def read_in_steps(store: Store, request: TxnRequest) -> Generator[bytes, None, None]:
+def read_in_steps(store: Store, request: TxnRequest) -> Generator[list[bytes], None, None]:
     """Run a transaction of Ranges alone, on the present state, in bounded steps.
 
-    Gives the TxnResponse without its header, a piece at a time. Raises CompactedError once the
-    state is compacted.
+    Gives pieces of the TxnResponse without its header, some or none in each step. Raises
+    CompactedError once the state is compacted.
     """
     planned = plan(store, request)
     check_plan(store, planned, None)
     revision, header = store.revision, _op_header(store)
-    pieces = [b"\x10\x01"] if planned.succeeded else []
+    answer = [[b"\x10\x01"]] if planned.succeeded else []
     for op in planned.ops:
-        body = [header]
+        body, size = [[header]], len(header)
         steps = store.steps(op.request_range, op.request_range.revision or revision)
-        totals = yield from _gather(steps, body)
-        body.append(encode_totals(*totals))
-        pieces += (_op_prefix(1, sum(map(len, body))), *body)
-    yield from pieces
-
-
-def _gather(steps: Steps, pieces: list[bytes]) -> Generator[bytes, None, Totals]:
-    """Keep what the steps give."""
-    while True:
-        try:
-            pieces.append(b"".join(next(steps)))
-        except StopIteration as end:
-            totals: Totals = end.value
-            return totals
-        yield b""
+        while True:
+            try:
+                body.append(next(steps))
+            except StopIteration as end:
+                body.append([encode_totals(*end.value)])
+                break
+            size += sum(map(len, body[-1]))
+            yield []
+        answer += ([_op_prefix(1, size + len(body[-1][0]))], *body)
+    yield from answer
 
 
 @lru_cache(maxsize=256)
