@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, dataclass, field, fields
 from functools import partial
+from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypeVar, dataclass_transform
 
 from pykvd.config.urls import URL, format_urls, parse_urls
@@ -145,6 +146,16 @@ class Option(NamedTuple):
         return tuple(filter(None, dotted.split(".")))
 
 
+class _Arguments:
+    """What `help` and notebooks show of an `Options` class; made when somebody looks."""
+
+    def __get__(self, _: object, owner: type[Options]) -> Signature:
+        options = getattr(owner, "__dataclass_fields__", {}).values()
+        return Signature(
+            [Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default) for each in options]
+        )
+
+
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 class Options:
     """A frozen dataclass of options, whose arguments are all by keyword and may all be left out.
@@ -154,6 +165,7 @@ class Options:
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    __signature__ = _Arguments()
 
     def __init_subclass__(cls) -> None:
         dataclass(init=False, repr=False, eq=False)(cls)
