@@ -42,7 +42,9 @@ def create_unique(
     deadline: float | None = None,
 ) -> Plan[tuple[bytes, int]]:
     """Make a key `<prefix>/<nanoseconds of the clock>`; it and its revision."""
+    until = engine.deadline(engine.timeout_until(deadline))
     while True:
+        _check_time(engine, until)
         key = prefix + b"/%d" % time.time_ns()
         try:
             made = yield from create(engine, key, value, lease_id=lease_id, deadline=deadline)
@@ -59,7 +61,9 @@ def create_next(engine: Engine, prefix: bytes, value: bytes) -> Plan[bytes]:
     """
     last_key = range_request(prefix, prefix=True, sort_by="key", descending=True, limit=1)
     guard = b"__" + prefix
+    until = engine.deadline(None)
     while True:
+        _check_time(engine, until)
         found = yield from read(engine, last_key)
         last = only(found)
         number = int(last.key.rpartition(b"/")[2]) + 1 if last else 0
@@ -67,3 +71,8 @@ def create_next(engine: Engine, prefix: bytes, value: bytes) -> Plan[bytes]:
         draft = Draft().when(mod_revision(guard) < found.revision + 1)
         if (yield from commit(engine, draft.then(put(guard, b""), put(key, value)))):
             return key
+
+
+def _check_time(engine: Engine, until: float) -> None:
+    if engine.clock() >= until:
+        raise errors.DeadlineExceeded("others were always faster")

@@ -61,7 +61,7 @@ def take(
     engine: Engine, prefix: bytes, first: rpc.RangeRequest, deadline: float | None
 ) -> Plan[bytes]:
     """Claim the first item by deleting it; whoever deletes it has it."""
-    while True:
+    while deadline is None or engine.clock() < deadline:
         found = yield from read(engine, first, deadline)
         item = only(found)
         if item is None:
@@ -71,6 +71,7 @@ def take(
             item = (yield from until(engine, request, lambda _: True, deadline)).kv
         if (yield from _claim(engine, item, deadline)):
             return item.value
+    raise TimeoutError("others were always faster")
 
 
 def _claim(engine: Engine, item: KeyValue, deadline: float | None) -> Plan[bool]:

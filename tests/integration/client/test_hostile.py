@@ -11,6 +11,7 @@ import threading
 import time
 from concurrent import futures
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -255,7 +256,7 @@ def test_closing_while_others_are_at_it(server: Server, name: str) -> None:
             held.acquire()
             works: list[Callable[[], Any]] = [watch.get for watch in watches]
             works += [client.lock(name).acquire, client.queue(name + "q").get]
-            works += [lambda: [client.put(name, "") for _ in range(100_000)]] * 2
+            works += [partial(_put_for_ever, client, name)] * 2
             with futures.ThreadPoolExecutor(len(works)) as pool:
                 waiting = [pool.submit(work) for work in works]
                 client.put(name, "")
@@ -265,3 +266,8 @@ def test_closing_while_others_are_at_it(server: Server, name: str) -> None:
                         one.result(PROMPT)
             held.release()
         assert threading.active_count() < 20
+
+
+def _put_for_ever(client: Client, name: str) -> None:
+    while True:
+        client.put(name, "")
