@@ -420,18 +420,20 @@ class StreamCall(GrpcStream):
 
     def send(self, message: bytes) -> None:
         """As `Stream.send`."""
-        self._send(b"\x00" + _pack_uint32(len(message)), message)
-
-    def send_shared(self, framed: bytes) -> None:
-        """As `Stream.send_shared`."""
-        self._send(b"", framed)
-
-    def _send(self, prefix: bytes, message: bytes) -> None:
         if not self.done:
             if not self._headers_sent:
                 self.send_headers()
             self.head.counts.sent += 1
-            self.send_data(prefix, message)
+            self.send_data(b"\x00" + _pack_uint32(len(message)), message)
+            self._note_queue()
+
+    def send_shared(self, framed: bytes) -> None:
+        """As `Stream.send_shared`."""
+        if not self.done:
+            if not self._headers_sent:
+                self.send_headers()
+            self.head.counts.sent += 1
+            self.send_data(b"", framed)
             self._note_queue()
 
     def _note_queue(self) -> None:

@@ -32,7 +32,7 @@ class GzipStreamCall(StreamCall):
 
     def send(self, message: bytes) -> None:
         """As `Stream.send`."""
-        self._send(*grpc.compress(message))
+        super().send_shared(b"".join(grpc.compress(message)))
 
     def send_shared(self, framed: bytes) -> None:
         """As `Stream.send_shared`."""
