@@ -23,9 +23,11 @@ def main() -> NoReturn:
     # What imports make stays: to look for garbage in it again and again is 5 % of a short run.
     gc.set_threshold(50_000)
     from pykvctl.dispatch import run  # noqa: PLC0415
+    from pykvctl.interrupts import end_after_signals  # noqa: PLC0415
     from pykvctl.streams import standard_streams  # noqa: PLC0415
 
     streams = standard_streams()
+    end_after_signals()
     environ = dict(os.environ)
     # gRPC's core would repeat on standard error what our own error line says.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -20,6 +20,18 @@ _Handler = Callable[[int, FrameType | None], object]
 
 # A signal that came while nothing could be interrupted; with it, whoever can be is.
 _early = False
+# Whether any was taken, and whether the process ends then.
+_taken = False
+_ending = False
+
+
+def end_after_signals() -> None:
+    """Have the process ignore all signals after one that was taken.
+
+    For one that ends then: the second signal may come at any time until it has.
+    """
+    global _ending  # noqa: PLW0603
+    _ending = True
 
 
 @contextmanager
@@ -29,7 +41,7 @@ def _handled(handler: _Handler) -> Iterator[None]:
         yield
     finally:
         for number, old in zip(_SIGNALS, before, strict=True):
-            signal.signal(number, old)
+            signal.signal(number, _ignore if _taken and _ending else old)
 
 
 def _handle(handler: _Handler) -> list[signal.Handlers | _Handler | int | None]:
@@ -42,11 +54,13 @@ def _ignore(_number: int, _frame: FrameType | None) -> None:
 
 
 def _remember(_number: int, _frame: FrameType | None) -> None:
-    global _early  # noqa: PLW0603  # as signal handlers are the process's
-    _early = True
+    global _early, _taken  # noqa: PLW0603  # as signal handlers are the process's
+    _early = _taken = True
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    global _taken  # noqa: PLW0603
+    _taken = True
     _handle(_ignore)
     raise KeyboardInterrupt
 

@@ -1,6 +1,8 @@
 """Signals while commands have something to undo."""
 
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -55,3 +57,29 @@ def test_one_of_a_command_before_is_forgotten() -> None:
         signal.raise_signal(signal.SIGINT)
     with uninterrupted(), interruptible():
         pass
+
+
+WITHIN = {
+    "interruptible": "with interruptible(): signal.raise_signal(number)",
+    "uninterrupted": "with uninterrupted(): signal.raise_signal(number)",
+    "both": "with uninterrupted(), interruptible(): signal.raise_signal(number)",
+}
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("block", WITHIN.values(), ids=WITHIN)
+def test_the_second_signal_does_not_kill_what_is_ending(block: str, number: str) -> None:
+    program = (
+        "import signal\n"
+        "from contextlib import suppress\n"
+        "from pykvctl.interrupts import end_after_signals, interruptible, uninterrupted\n"
+        "end_after_signals()\n"
+        "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+        f"number = signal.{number}\n"
+        "with suppress(KeyboardInterrupt):\n"
+        f"    {block}\n"
+        "signal.raise_signal(number)\n"
+        "print('ended by itself')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"ended by itself\n", b"")
