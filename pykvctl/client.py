@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import grpc
+from google.protobuf.message import Message
 
 from pykvctl.dialing import describe, never_sent
 from pykvctl.endpoints import Endpoint
@@ -191,7 +192,7 @@ class Client:
             try:
                 if left is not None and left <= 0:
                     raise failures.out_of_time()
-                return call(data, timeout=left, metadata=self._metadata())
+                answer = call(data, timeout=left, metadata=self._metadata())
             except grpc.RpcError as error:
                 failure = self._failure(error)
                 if failure.code == "DeadlineExceeded" and failures.last:
@@ -200,6 +201,9 @@ class Client:
                     raise failure from None
                 failures.add(failure)
                 self._next(failures, deadline)
+            else:
+                _check_answer(request, answer)
+                return answer
 
     def _may_retry(
         self, method: Method[Req, Resp], error: grpc.RpcError, failure: RequestError
@@ -297,6 +301,22 @@ class Client:
 
     def _failure(self, error: grpc.RpcError) -> RequestError:
         return describe(error, self.endpoints[self._current])
+
+
+def _check_answer(request: Message, answer: Message | None) -> None:
+    """Refuse what no server of the API says: callers take the parts of an answer for granted."""
+    if answer is None:
+        raise RequestError("Internal", "there is no answer")
+    if isinstance(request, rpc.TxnRequest) and isinstance(answer, rpc.TxnResponse):
+        holds = answer.succeeded or not request.compare
+        branch = request.success if holds else request.failure
+        asked = [_kind(op.WhichOneof("request")) for op in branch]
+        if asked != [_kind(op.WhichOneof("response")) for op in answer.responses]:
+            raise RequestError("Internal", "the answer does not belong to the request")
+
+
+def _kind(field: str | None) -> str:
+    return (field or "").partition("_")[2]
 
 
 class _Failures:

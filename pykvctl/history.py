@@ -6,11 +6,12 @@ it refuses an older start.
 
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pykvctl.client import Client
 from pykvctl.errors import CommandError, ExitCode, RequestError
-from pykvctl.watcher import COMPACTED, Watch, WatchStream
+from pykvctl.watcher import COMPACTED, WatchStream, WatchUpdate
 from pykvd.methods import RANGE
 from pykvd.pb import kv_pb2 as kvpb
 from pykvd.pb import rpc_pb2 as rpc
@@ -74,7 +75,7 @@ def history_of(client: Client, key: bytes, timeout_s: float | None) -> History:
                     if error.details != COMPACTED:
                         raise
             request = rpc.WatchCreateRequest(key=key, start_revision=compacted + 1)
-            events, newer = _replay(stream, request, current, now.header.revision)
+            events, newer = _replay(stream, request, current, now.header.revision, timeout_s)
             if not newer:
                 return History(compacted, base, _changes(base, events))
             # A revision that is compacted away right now is asked for again.
@@ -94,6 +95,7 @@ def _replay(
     request: rpc.WatchCreateRequest,
     current: kvpb.KeyValue | None,
     newest: int,
+    timeout_s: float | None,
 ) -> tuple[list[kvpb.Event], int]:
     """Events up to `newest`, or the revision that compaction has reached if it refuses."""
     if current is not None and current.mod_revision < request.start_revision:
@@ -102,17 +104,17 @@ def _replay(
     done = threading.Event()
     threading.Thread(target=_ask_for_progress, args=(stream, done), daemon=True).start()
     try:
-        return _collect(watch, current, newest)
+        return _collect(watch.updates(timeout_s), current, newest)
     finally:
         done.set()
 
 
 def _collect(
-    watch: Watch, current: kvpb.KeyValue | None, newest: int
+    updates: Iterable[WatchUpdate], current: kvpb.KeyValue | None, newest: int
 ) -> tuple[list[kvpb.Event], int]:
     events: list[kvpb.Event] = []
     heard = time.monotonic()
-    for update in watch:
+    for update in updates:
         response = update.response
         if response.compact_revision:
             return [], response.compact_revision

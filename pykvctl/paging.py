@@ -46,7 +46,7 @@ class Pages:
     def __iter__(self) -> Iterator[kvpb.KeyValue]:
         while True:
             yield from self._page.kvs
-            if not self._page.more:
+            if not (self._page.more and self._page.kvs):
                 return
             self._request.key = self._page.kvs[-1].key + b"\0"
             self._page = self._read()

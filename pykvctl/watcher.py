@@ -9,9 +9,9 @@ A thread per `WatchStream` receives; each `Watch` is a queue that any one thread
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -67,12 +67,22 @@ class Watch:
         self._updates: SimpleQueue[WatchUpdate | None] = SimpleQueue()
 
     def __iter__(self) -> Iterator[WatchUpdate]:
-        return iter(self._next, None)
+        return self.updates(None)
 
-    def _next(self) -> WatchUpdate | None:
+    def updates(self, silence_s: float | None) -> Iterator[WatchUpdate]:
+        """As iterating, but raises RequestError when nothing has come for so long."""
+        heard = time.monotonic()
         while True:
-            with suppress(Empty):
-                return self._updates.get(timeout=LOOK_UP_S)
+            try:
+                update = self._updates.get(timeout=min(LOOK_UP_S, silence_s or LOOK_UP_S))
+            except Empty:
+                if silence_s is not None and time.monotonic() - heard > silence_s:
+                    raise RequestError("DeadlineExceeded", "the watch is silent") from None
+                continue
+            if update is None:
+                return
+            yield update
+            heard = time.monotonic()
 
     def create_request(self) -> rpc.WatchRequest:
         """The request that starts the watch where it stands."""
@@ -201,7 +211,9 @@ class WatchStream:
     def _receive(self, response: rpc.WatchResponse) -> None:
         if response.created:
             with self._lock:
-                watch = self._pending.popleft()
+                watch = self._pending.popleft() if self._pending else None
+            if watch is None:
+                return  # Nobody has asked for it.
             if response.canceled:
                 if self._client.may_renew_token(response.cancel_reason):
                     raise _StaleTokenError
