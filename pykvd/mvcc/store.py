@@ -129,15 +129,17 @@ class Store:
         return self.revision + 1 if self._sub else self.revision
 
     def range(self, request: RangeRequest, revision: int = 0) -> RangeResult:
-        """Answer a Range at `revision`, 0 meaning the newest state, this write's included.
+        """Answer a Range at `revision`; up to 0 it is the newest state, this write's included.
 
         The revision must have been checked. Long ones should be read by `steps`.
         """
         self.ranges += 1
-        if (revision == 0 or revision >= self.newest) and is_plain(request):
+        if revision <= 0:
+            revision = self.newest
+        if revision >= self.newest and is_plain(request):
             return self._plain(request)
         kvs: list[bytes] = []
-        steps = RangeReader(self, request, revision or self.newest).steps()
+        steps = RangeReader(self, request, revision).steps()
         while True:
             try:
                 kvs += next(steps)

@@ -141,8 +141,8 @@ def _check_kept(put: PutRequest, deletions: list[DeleteRangeRequest]) -> None:
 
 
 def check_revision(store: Store, revision: int) -> None:
-    """Raise the API's error for a revision that cannot be read; 0 is the newest."""
-    if revision == 0:
+    """Raise the API's error for a revision that cannot be read; 0 and below are the newest."""
+    if revision <= 0:
         return
     try:
         store.check_revision(revision)
@@ -199,7 +199,8 @@ def read_in_steps(store: Store, request: TxnRequest) -> Generator[list[bytes], N
     answer = [[b"\x10\x01"]] if planned.succeeded else []
     for op in planned.ops:
         body, size = [[header]], len(header)
-        steps = store.steps(op.request_range, op.request_range.revision or revision)
+        wanted = op.request_range.revision
+        steps = store.steps(op.request_range, wanted if wanted > 0 else revision)
         while True:
             try:
                 body.append(next(steps))
