@@ -75,6 +75,11 @@ class Watches:
         self._rests_until = 0.0
         self._lost_at: float | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody watches anything."""
+        return self._stream is None and not self._watchers
+
     def wait(
         self, watcher: Watcher, ready: Callable[[], bool], deadline: float | None
     ) -> Plan[None]:

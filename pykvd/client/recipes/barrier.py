@@ -43,7 +43,8 @@ class Barrier:
 class DoubleBarrier:
     """Opens when `count` have entered, and again when all of them have left.
 
-    Who has entered is a key `<name>/waiters/<time>` each; `<name>/ready` says that all are there.
+    Who has entered is a key `<name>/waiters/<time>` each; `<name>/ready` says that all are there. All
+    of them vanish with the leases of those who made them.
     """
 
     def __init__(self, engine: Engine, name: bytes, count: int) -> None:
@@ -73,7 +74,8 @@ class DoubleBarrier:
                 yield from self._withdraw()
                 raise errors.TooManyClients
             if revision == last:
-                yield from commit(self._engine, Draft().then(put(self._ready, b"")), deadline)
+                opening = Draft().then(put(self._ready, b"", lease=lease_id))
+                yield from commit(self._engine, opening, deadline)
                 return
         request = watch_request(self._ready, start_revision=revision, skip="delete")
         try:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from concurrent import futures
 from contextlib import contextmanager
@@ -248,24 +247,20 @@ async def test_a_loop_that_is_blocked_longer_than_a_lease_lives(server: Server, 
 
 def test_closing_while_others_are_at_it(server: Server, name: str) -> None:
     """Whoever waits in any call of a client that is closed hears of it at once."""
-    for _ in range(5):
+    for attempt in range(5):
+        key = f"{name}{attempt}"
         client = Client(server.endpoint)
-        watches = [client.watch(f"{name}{index}") for index in range(4)]
-        with Client(server.endpoint) as holder:
-            held = holder.lock(name)
-            held.acquire()
-            works: list[Callable[[], Any]] = [watch.get for watch in watches]
-            works += [client.lock(name).acquire, client.queue(name + "q").get]
-            works += [partial(_put_for_ever, client, name)] * 2
+        with Client(server.endpoint) as holder, holder.lock(key):
+            works: list[Callable[[], Any]] = [client.watch(key).get for _ in range(4)]
+            works += [client.lock(key).acquire, client.queue(key + "q").get]
+            works += [partial(_put_for_ever, client, key + "p")] * 2
             with futures.ThreadPoolExecutor(len(works)) as pool:
                 waiting = [pool.submit(work) for work in works]
-                client.put(name, "")
+                wait_until(lambda: bool(holder.get(key + "p")), "work to have begun")  # noqa: B023
                 client.close()
                 for one in waiting:
                     with pytest.raises(RuntimeError, match="closed"):
                         one.result(PROMPT)
-            held.release()
-        assert threading.active_count() < 20
 
 
 def _put_for_ever(client: Client, name: str) -> None:
