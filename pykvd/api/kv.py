@@ -115,12 +115,16 @@ class KVService:
         self._access.recheck(caller)
 
     def _pin(self, request: rpc.RangeRequest) -> int:
-        """The revision that a Range in several steps is answered at."""
+        """The revision that a Range is answered at."""
+        # Below 0 is the newest too, other than in transactions.
+        if request.revision <= 0:
+            return self._store.revision
         check_revision(self._store, request.revision)
-        return request.revision if request.revision > 0 else self._store.revision
+        return request.revision
 
     def _range(self, request: rpc.RangeRequest) -> RangeResult:
-        check_revision(self._store, request.revision)
+        if request.revision > 0:
+            check_revision(self._store, request.revision)
         return self._store.range(request, request.revision)
 
     def put(self, call: Call, payload: bytes) -> None:

@@ -141,8 +141,8 @@ def _check_kept(put: PutRequest, deletions: list[DeleteRangeRequest]) -> None:
 
 
 def check_revision(store: Store, revision: int) -> None:
-    """Raise the API's error for a revision that cannot be read; 0 and below are the newest."""
-    if revision <= 0:
+    """Raise the API's error for a revision that cannot be read; 0 is the newest."""
+    if revision == 0:
         return
     try:
         store.check_revision(revision)
