@@ -43,8 +43,8 @@ class Barrier:
 class DoubleBarrier:
     """Opens when `count` have entered, and again when all of them have left.
 
-    Who has entered is a key `<name>/waiters/<time>` each; `<name>/ready` says that all are there. All
-    of them vanish with the leases of those who made them.
+    Who has entered is a key `<name>/waiters/<time>` each; `<name>/ready` says that all are there.
+    They vanish with the leases of those who made them.
     """
 
     def __init__(self, engine: Engine, name: bytes, count: int) -> None:
