@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import BinaryIO
 
@@ -51,24 +53,31 @@ def save(session: Session, args: list[str]) -> None:
             ExitCode.INTERRUPTED,
         )
     path, part = args[0], f"{args[0]}.part"
-    try:
+    with _worded(lambda why: f"could not open {part} (open {part}: {why})"):
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as error:
-        reason = f"open {part}: {(error.strerror or str(error)).lower()}"
-        raise CommandError(f"could not open {part} ({reason})", ExitCode.INTERRUPTED) from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            _log(session, "created temporary db file", path=part)
-            version = _fetch(session, file)
-            file.flush()
-            os.fsync(descriptor)
+    with _worded(lambda why: f"write {part}: {why}"), os.fdopen(descriptor, "wb") as file:
+        _log(session, "created temporary db file", path=part)
+        version = _fetch(session, file)
+        file.flush()
+        os.fsync(descriptor)
+    with _worded(lambda why: f"could not rename {part} to {path} (rename {part} {path}: {why})"):
         os.replace(part, path)
-    except OSError as error:
-        raise CommandError(str(error), ExitCode.INTERRUPTED) from None
     _log(session, "saved", path=path)
     session.streams.line(f"Snapshot saved at {path}")
     if version:
         session.streams.line(f"Server version {version}")
+
+
+@contextmanager
+def _worded(text: Callable[[str], str]) -> Iterator[None]:
+    """A failure of the system ends the command with a text about its reason."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise CommandError(text(reason), ExitCode.INTERRUPTED) from None
 
 
 def _log(session: Session, message: str, *, logger: str = "", **fields: object) -> None:

@@ -220,7 +220,7 @@ def _start_watch(
     def print_updates() -> None:
         try:
             _print_updates(session, started, order.command)
-        except (CommandError, ReportedError, BrokenPipeError) as error:
+        except (CommandError, ReportedError, OSError) as error:
             inbox.put(error)
 
     threading.Thread(target=print_updates, daemon=True).start()

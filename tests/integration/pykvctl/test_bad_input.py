@@ -234,3 +234,39 @@ def test_any_words(
     assert status in {0, 1, 2, 3, 4, 5, 128}
     assert b"Traceback" not in err
     assert status == 0 or err
+
+
+def test_a_full_disk_below_interactive_watches(server: Server) -> None:
+    """The thread of a watch cannot write: the command ends."""
+    environ = environment(server)
+    assert run_cli(["put", "k", "v"], environ)[2] == 0
+    reader, writer = os.pipe()
+    os.write(writer, b"watch k --rev=1\n")
+    err = io.BytesIO()
+    with (
+        open("/dev/full", "wb", buffering=0) as full,
+        open(reader, "rb") as stdin,
+        open(writer, "wb"),
+    ):
+        # The input goes on.
+        status = run(["watch", "-i"], Streams(stdin, full, err), environ)
+        os.write(writer, b"end")
+    assert (err.getvalue(), status) == (b"Error: no space left on device\n", 1)
+
+
+def test_snapshots_that_cannot_be_written(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the words of etcdctl, and with its status."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full.part").symlink_to("/dev/full")
+    (tmp_path / "folder").mkdir()
+    for path, text in {
+        "full": "write full.part: no space left on device",
+        "folder": "could not rename folder.part to folder (rename folder.part folder: is a directo",
+        "": "could not rename .part to  (rename .part : no such file or directory)",
+        "none/s": "could not open none/s.part (open none/s.part: no such file or directory)",
+    }.items():
+        last, status = failure(["snapshot", "save", path], environment(server))
+        assert last.startswith(f"Error: {text}")
+        assert status == 5
