@@ -6,7 +6,7 @@ from time import perf_counter
 from pykvd.api.access import Access, Asking, Caller
 from pykvd.api.decode import decode
 from pykvd.api.tasks import CallTasks
-from pykvd.api.turns import Assembly, Turns
+from pykvd.api.turns import Assembly, Turns, may_go_on
 from pykvd.errors import Code, Failure, RpcError
 from pykvd.mvcc.ranges import STEP
 from pykvd.mvcc.record import varint
@@ -102,17 +102,13 @@ class KVService:
         answer = Assembly()
         answer.add([self._header(self._store.revision)])
         steps = self._store.steps(request, revision)
-        totals = await self._turns.run(steps, answer.add, lambda: self._may_go_on(call, caller))
+        totals = await self._turns.run(
+            steps, answer.add, lambda: may_go_on(self._access, call, caller)
+        )
         answer.add([encode_totals(*totals)])
         response = answer.finish()
         self._node.meter.ranged(request, perf_counter() - started, len(response))
         call.reply(response)
-
-    def _may_go_on(self, call: Call, caller: Caller) -> None:
-        """Raise where nobody waits any more, or the caller's rights must be asked for again."""
-        if call.done:
-            raise RpcError(Code.CANCELLED, "context canceled")
-        self._access.recheck(caller)
 
     def _pin(self, request: rpc.RangeRequest) -> int:
         """The revision that a Range is answered at."""
@@ -181,7 +177,7 @@ class KVService:
         answer = Assembly()
         answer.add([self._header(self._store.revision)])
         steps = read_in_steps(self._store, request)
-        await self._turns.run(steps, answer.add, lambda: self._may_go_on(call, caller))
+        await self._turns.run(steps, answer.add, lambda: may_go_on(self._access, call, caller))
         response = answer.finish()
         self._node.meter.transaction_read(request, perf_counter() - started, len(response))
         call.reply(response)

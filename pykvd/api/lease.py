@@ -3,12 +3,15 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Iterator
+from itertools import chain
 
-from pykvd.api.access import Access
+from pykvd.api.access import Access, Caller
 from pykvd.api.decode import decode
 from pykvd.api.tasks import CallTasks
+from pykvd.api.turns import Assembly, Turns, may_go_on
 from pykvd.errors import Failure, RpcError
+from pykvd.mvcc.ranges import STEP
 from pykvd.mvcc.record import varint
 from pykvd.node.commands import Command
 from pykvd.node.node import Node
@@ -49,6 +52,7 @@ class LeaseService:
         self._new_id = LeaseIds(node.member_id)
         self._now = asyncio.get_running_loop().time
         self._tasks = CallTasks()
+        self._turns = Turns()
         node.answers[TIME_TO_LIVE] = self._answer_time_to_live
         node.answers[KEEP_ALIVE] = self._answer_keep_alive
 
@@ -148,13 +152,48 @@ class LeaseService:
                 response.keys.extend(sorted(lease.keys))
         return response.SerializeToString()
 
-    def leases(self, call: Call, _payload: bytes) -> bytes:
+    def leases(self, call: Call, _payload: bytes) -> bytes | None:
         """List all leases, those that end first in front."""
-        self._access.require_user(call, "lease_leases")
-        self._permit_reads(call, "lease_leases", self._lessor.leases)
-        statuses = [rpc.LeaseStatus(ID=lease_id) for lease_id in self._lessor.by_expiry()]
-        response = rpc.LeaseLeasesResponse(leases=statuses)
-        return self._header() + response.SerializeToString()
+        caller = self._access.require_user(call, "lease_leases")
+        steps = self._list(call, list(self._lessor.leases), self._lessor.by_expiry(STEP))
+        if len(self._lessor.leases) <= STEP and not self._node.auth.enabled:
+            return self._header() + b"".join(chain.from_iterable(steps))
+        self._tasks.run(call, self._answer_in_turns(call, caller, steps))
+        return None
+
+    def _list(
+        self, call: Call, lease_ids: list[int], by_expiry: Iterator[list[int]]
+    ) -> Generator[list[bytes], None, None]:
+        """The leases of a LeaseLeasesResponse, in bounded steps, if the caller may know them."""
+        for start in range(0, len(lease_ids), STEP):
+            for keys in self._unsure_reads(call, lease_ids[start : start + STEP]):
+                yield from self._check_reads(call, list(keys))
+            yield []
+        for some in by_expiry:
+            yield [_status(lease_id) for lease_id in some]
+
+    def _unsure_reads(self, call: Call, lease_ids: list[int]) -> list[set[bytes]]:
+        found: list[set[bytes]] = []
+        self._access.permit(
+            call,
+            "lease_leases",
+            lambda caller: found.extend(self._permissions.unsure_reads(caller, lease_ids)),
+        )
+        return found
+
+    def _check_reads(self, call: Call, keys: list[bytes]) -> Iterator[list[bytes]]:
+        check = self._permissions.check_reads
+        for start in range(0, len(keys), STEP):
+            self._access.permit(call, "lease_leases", check, keys[start : start + STEP])
+            yield []
+
+    async def _answer_in_turns(
+        self, call: Call, caller: Caller, steps: Generator[list[bytes], None, None]
+    ) -> None:
+        answer = Assembly()
+        answer.add([self._header()])
+        await self._turns.run(steps, answer.add, lambda: may_go_on(self._access, call, caller))
+        call.reply(answer.finish())
 
     def keep_alive(self, stream: Stream) -> StreamReceiver:
         """Renew leases as the client asks, one answer a request."""
@@ -162,6 +201,12 @@ class LeaseService:
 
     def _header(self) -> bytes:
         return self._node.header(self._node.store.revision)
+
+
+def _status(lease_id: int) -> bytes:
+    """A LeaseStatus in its response."""
+    body = b"\x08" + varint(lease_id)
+    return b"\x12" + varint(len(body)) + body
 
 
 def renew(node: Node, lease_id: int, responder: Responder) -> None:

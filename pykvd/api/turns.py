@@ -6,8 +6,10 @@ from collections.abc import Callable, Generator
 from time import perf_counter
 from typing import TypeVar
 
-from pykvd.errors import Failure
+from pykvd.api.access import Access, Caller
+from pykvd.errors import Code, Failure, RpcError
 from pykvd.mvcc.errors import CompactedError
+from pykvd.transport import Call
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -19,6 +21,13 @@ JOINED_BYTES = 4 << 20
 #: A buffer so large is mapped by itself: it costs only what is used of it, and grows without being
 #: copied.
 MAPPED_BYTES = 40 << 20
+
+
+def may_go_on(access: Access, call: Call, caller: Caller) -> None:
+    """Raise where nobody waits any more, or the caller's rights must be asked for again."""
+    if call.done:
+        raise RpcError(Code.CANCELLED, "context canceled")
+    access.recheck(caller)
 
 
 class Turns:

@@ -6,7 +6,9 @@ leader alone: `promote` starts the clocks, `demote` stops them, and an expired l
 a revoke that goes through the log like any other.
 """
 
-from heapq import heappop, heappush
+from collections.abc import Iterator
+from heapq import heappop, heappush, merge
+from itertools import islice
 from math import ceil, inf
 
 from pykvd.histogram import Histogram, exponential
@@ -30,9 +32,11 @@ class Lease:
         "checked_by",
         "due",
         "expiry",
+        "first",
         "fresh",
         "id",
         "keys",
+        "last",
         "recording",
         "remaining",
         "ttl",
@@ -46,6 +50,7 @@ class Lease:
         self.expiry = inf
         self.due = inf
         self.keys: set[bytes] = set()
+        self.first = self.last = b""
         self.fresh: set[bytes] = set()
         self.checked_by: object = None
 
@@ -90,6 +95,12 @@ class Lessor:
     def attach(self, lease_id: int, key: bytes) -> None:
         """Hang a key on an existing lease."""
         lease = self.leases[lease_id]
+        if not lease.keys:
+            lease.first = lease.last = key
+        elif key < lease.first:
+            lease.first = key
+        elif key > lease.last:
+            lease.last = key
         lease.keys.add(key)
         if lease.checked_by is not None:
             lease.fresh.add(key)
@@ -172,9 +183,12 @@ class Lessor:
             return lease.remaining or lease.ttl
         return int((lease.expiry - now) // 1)
 
-    def by_expiry(self) -> list[int]:
-        """Ids, those that end first in front."""
-        return [lease.id for lease in sorted(self.leases.values(), key=lambda x: x.expiry)]
+    def by_expiry(self, step: int) -> Iterator[list[int]]:
+        """Ids of the present leases, those that end first in front, in bounded steps.
+
+        Each looks at `step` leases; those that sort give nothing yet.
+        """
+        return _by_expiry(list(self.leases.values()), step)
 
     def to_checkpoint(self, now: float, at_least: float) -> list[tuple[int, int]]:
         """`(id, remaining)` of the leases with more than `at_least` seconds left.
@@ -186,3 +200,14 @@ class Lessor:
             for lease in self.leases.values()
             if at_least < lease.expiry - now < inf
         ]
+
+
+def _by_expiry(leases: list[Lease], step: int) -> Iterator[list[int]]:
+    runs = []
+    for start in range(0, len(leases), step):
+        some = enumerate(leases[start : start + step], start)
+        runs.append(sorted((lease.expiry, place) for place, lease in some))
+        yield []
+    order = merge(*runs)
+    while ids := [leases[place].id for _, place in islice(order, step)]:
+        yield ids

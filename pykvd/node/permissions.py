@@ -87,12 +87,19 @@ class Permissions:
 
     def check_lease_reads(self, caller: Caller, lease_ids: Iterable[int]) -> None:
         """Raise unless the caller may read every key of these leases."""
+        for keys in self.unsure_reads(caller, lease_ids):
+            self.check_reads(caller, keys)
+
+    def unsure_reads(self, caller: Caller, lease_ids: Iterable[int]) -> list[set[bytes]]:
+        """The keys of those leases whose bounds do not tell that the caller may read them all."""
         if self._auth.is_admin(caller):
-            return
-        for lease_id in lease_ids:
-            lease = self.lessor.leases.get(lease_id)
-            if lease:
-                self.check_reads(caller, lease.keys)
+            return []
+        found = map(self.lessor.leases.get, lease_ids)
+        held = [lease for lease in found if lease and lease.keys]
+        if not held:
+            return []
+        covers = self._auth.grants_of(caller).read.covers
+        return [lease.keys for lease in held if not covers(lease.first, lease.last + b"\x00")]
 
     def check_reads(self, caller: Caller, keys: Collection[bytes]) -> None:
         """Raise unless the caller may read each of the keys."""

@@ -122,6 +122,7 @@ def test_the_answer_is_of_one_revision_or_there_is_none(
             each.write(changes)
         each.disk.commit()
         revision = max(1, each.model.revision - back)
+        check_range(request, each.store.range(request, -1), each.model.range(request, 0))
         expected = each.model.range(request, revision)
         later = iter(coming)
 
