@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
@@ -112,6 +113,11 @@ def seconds(field: str, given: object) -> float:
     if not 0 < given <= MAX_SECONDS:
         raise ValueError(f"{field}: {given} is not above 0 and up to {MAX_SECONDS:g}")
     return given
+
+
+def deadline(timeout: float | None) -> float | None:
+    """When a wait with this timeout ends, on the clock of `time.monotonic()`; None for never."""
+    return None if timeout is None else time.monotonic() + seconds("timeout", timeout)
 
 
 def message(request: Message, limit: int) -> bytes:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_TTL: Final = 9_000_000_000
 GIVE_UP_TIMEOUT: Final = 1.0
 """Seconds for giving back what nobody will use: leases that are not given back run out."""
+GRANT_PAUSE: Final = 0.1
+"""Seconds in which a call that was cancelled on its way takes effect, if it ever does."""
 RENEWALS: Final = 3
 """How often a lease is renewed within its time to live."""
 RETRY_PAUSE: Final = 0.5
@@ -57,9 +59,18 @@ def _grant_new(
         raise
     except BaseException:  # the caller was cancelled
         with contextlib.suppress(errors.EtcdError):
-            yield from revoke(engine, request.ID, GIVE_UP_TIMEOUT)
+            yield from _revoke_abandoned(engine, request.ID)
         raise
     return made.ID, made.TTL
+
+
+def _revoke_abandoned(engine: Engine, lease_id: int) -> Plan[None]:
+    """End a lease that may be granted only now: servers do not keep the order of two calls."""
+    try:
+        yield from revoke(engine, lease_id, GIVE_UP_TIMEOUT)
+    except errors.LeaseNotFound:
+        yield Pause(GRANT_PAUSE)
+        yield from revoke(engine, lease_id, GIVE_UP_TIMEOUT)
 
 
 def insist(attempt: Callable[[], Plan[None]]) -> Plan[None]:

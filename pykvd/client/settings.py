@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pykvd.client.wire.tls import TLS
 
 DEFAULT_ENDPOINT = "127.0.0.1:2379"
+PATIENCE = 60.0
+"""Seconds that a watch goes on looking for a server before it raises Unavailable."""
+PAGE_SIZE = 1000
+"""Keys that a scan reads at once."""
 IN_PROCESS = "in-process"
 """The name of the one endpoint of a client with a transport of its own."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from pykvd.client import errors
+from pykvd.client import arguments, errors
 from pykvd.client.values import Event
 from pykvd.pb import rpc_pb2 as rpc
 
@@ -110,7 +110,7 @@ class Watcher:
         self._events: list[Event] = []
         self._revision = 0
         self._failure: errors.EtcdError | None = None
-        self.patience = patience
+        self.patience = None if patience is None else arguments.seconds("patience", patience)
         """Seconds that it may be without any server; None for ever."""
         self.signal = self._watches.signal()
         """Set when something has changed while its consumer sleeps."""

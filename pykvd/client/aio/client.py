@@ -38,10 +38,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE = 60.0
-"""Seconds that a watch goes on looking for a server before it raises Unavailable."""
-PAGE_SIZE = 1000
-
 
 class AsyncClient:
     """A client of the etcd v3 API, for coroutines of one event loop.
@@ -204,7 +200,7 @@ class AsyncClient:
         revision: int = 0,
         serializable: bool = False,
         keys_only: bool = False,
-        page_size: int = PAGE_SIZE,
+        page_size: int = settings.PAGE_SIZE,
         timeout: float | None = None,
     ) -> AsyncIterator[KeyValue]:
         """The keys of a range one by one, read in pages, all as of one revision.
@@ -298,7 +294,7 @@ class AsyncClient:
         prev_kv: bool = False,
         progress: bool = False,
         skip: Skip | Iterable[Skip] = (),
-        patience: float | None = PATIENCE,
+        patience: float | None = settings.PATIENCE,
         timeout: float | None = None,
     ) -> Starting[Watch]:
         """Changes of a key, a range or a prefix, from when it is awaited or entered.
@@ -330,8 +326,6 @@ class AsyncClient:
             progress=progress,
             skip=skip,
         )
-        if patience is not None:
-            arguments.seconds("patience", patience)
         watcher = Watcher(self._engine, request, patience)
         return Starting(partial(Watch.start, self._runner, watcher, self._engine.deadline(timeout)))
 

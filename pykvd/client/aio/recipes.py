@@ -9,7 +9,6 @@ Each object is one contender: tasks that compete make one each.
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import TYPE_CHECKING, Self
 
 from pykvd.client import arguments
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
     from pykvd.client.engine import Engine
     from pykvd.client.txn import Condition
     from pykvd.client.values import KeyValue
-
-
-def _deadline(timeout: float | None) -> float | None:
-    if timeout is None:
-        return None
-    return time.monotonic() + arguments.seconds("timeout", timeout)
 
 
 class Session:
@@ -101,7 +94,7 @@ class Lock:
         """
         if self._held:
             raise RuntimeError("the lock is held already")
-        deadline = _deadline(timeout)
+        deadline = arguments.deadline(timeout)
         lease = await self._session.begin(deadline)
         try:
             if blocking:
@@ -163,7 +156,7 @@ class Election:
     async def campaign(self, value: Data = b"", *, timeout: float | None = None) -> bool:
         """Wait until elected; False, a candidate no more, if that took too long."""
         data = arguments.data("value", value)
-        deadline = _deadline(timeout)
+        deadline = arguments.deadline(timeout)
         lease = await self._session.begin(deadline)
         elected = False
         try:
@@ -237,7 +230,7 @@ class Barrier:
 
     async def wait(self, timeout: float | None = None) -> None:
         """Until the gate is open; raises TimeoutError."""
-        await self._runner.run(self._barrier.wait(_deadline(timeout)))
+        await self._runner.run(self._barrier.wait(arguments.deadline(timeout)))
 
 
 class DoubleBarrier:
@@ -253,7 +246,7 @@ class DoubleBarrier:
 
     async def enter(self, timeout: float | None = None) -> None:
         """Wait until all have come; raises TimeoutError or TooManyClients."""
-        deadline = _deadline(timeout)
+        deadline = arguments.deadline(timeout)
         lease = await self._session.begin(deadline)
         try:
             await self._runner.run(self._barrier.enter(lease.id, deadline))
@@ -264,7 +257,7 @@ class DoubleBarrier:
     async def leave(self, timeout: float | None = None) -> None:
         """Wait until all have left; raises TimeoutError."""
         try:
-            await self._runner.run(self._barrier.leave(_deadline(timeout)))
+            await self._runner.run(self._barrier.leave(arguments.deadline(timeout)))
         except TimeoutError:  # it may be tried again
             raise
         except BaseException:
@@ -293,7 +286,7 @@ class Queue:
 
     async def get(self, timeout: float | None = None) -> bytes:
         """Take the oldest item, waiting for one if there is none; raises TimeoutError."""
-        return await self._runner.run(self._queue.get(_deadline(timeout)))
+        return await self._runner.run(self._queue.get(arguments.deadline(timeout)))
 
 
 class PriorityQueue:
@@ -309,4 +302,4 @@ class PriorityQueue:
 
     async def get(self, timeout: float | None = None) -> bytes:
         """Take the first item, waiting for one if there is none; raises TimeoutError."""
-        return await self._runner.run(self._queue.get(_deadline(timeout)))
+        return await self._runner.run(self._queue.get(arguments.deadline(timeout)))

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
@@ -54,9 +53,7 @@ class Watch:
             ClientClosed: the watch is closed.
 
         """
-        deadline = None
-        if timeout is not None:
-            deadline = time.monotonic() + arguments.seconds("timeout", timeout)
+        deadline = arguments.deadline(timeout)
         while not self._events:
             if self._watcher.closed:
                 raise ClientClosed("the watch is closed")

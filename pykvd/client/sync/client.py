@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE = 60.0
-"""Seconds that a watch goes on looking for a server before it raises Unavailable."""
-PAGE_SIZE = 1000
-
 
 class Client:
     """A client of the etcd v3 API. Any number of threads may share one.
@@ -200,7 +196,7 @@ class Client:
         revision: int = 0,
         serializable: bool = False,
         keys_only: bool = False,
-        page_size: int = PAGE_SIZE,
+        page_size: int = settings.PAGE_SIZE,
         timeout: float | None = None,
     ) -> Iterator[KeyValue]:
         """The keys of a range one by one, read in pages, all as of one revision.
@@ -293,7 +289,7 @@ class Client:
         prev_kv: bool = False,
         progress: bool = False,
         skip: Skip | Iterable[Skip] = (),
-        patience: float | None = PATIENCE,
+        patience: float | None = settings.PATIENCE,
         timeout: float | None = None,
     ) -> Watch:
         """Changes of a key, a range or a prefix; returns once the server has confirmed it.
@@ -319,8 +315,6 @@ class Client:
             progress=progress,
             skip=skip,
         )
-        if patience is not None:
-            arguments.seconds("patience", patience)
         watcher = Watcher(self._engine, request, patience)
         return Watch(self._runner, watcher, self._engine.deadline(timeout))
 

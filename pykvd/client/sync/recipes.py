@@ -6,7 +6,6 @@ Each object is one contender: threads that compete make one each.
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import TYPE_CHECKING, Self
 
 from pykvd.client import arguments
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
     from pykvd.client.sync.runner import Runner
     from pykvd.client.txn import Condition
     from pykvd.client.values import KeyValue
-
-
-def _deadline(timeout: float | None) -> float | None:
-    if timeout is None:
-        return None
-    return time.monotonic() + arguments.seconds("timeout", timeout)
 
 
 class Session:
@@ -98,7 +91,7 @@ class Lock:
         """
         if self._held:
             raise RuntimeError("the lock is held already")
-        deadline = _deadline(timeout)
+        deadline = arguments.deadline(timeout)
         lease = self._session.begin(deadline)
         try:
             if blocking:
@@ -160,7 +153,7 @@ class Election:
     def campaign(self, value: Data = b"", *, timeout: float | None = None) -> bool:
         """Wait until elected; False, a candidate no more, if that took too long."""
         data = arguments.data("value", value)
-        deadline = _deadline(timeout)
+        deadline = arguments.deadline(timeout)
         lease = self._session.begin(deadline)
         elected = False
         try:
@@ -234,7 +227,7 @@ class Barrier:
 
     def wait(self, timeout: float | None = None) -> None:
         """Until the gate is open; raises TimeoutError."""
-        self._runner.run(self._barrier.wait(_deadline(timeout)))
+        self._runner.run(self._barrier.wait(arguments.deadline(timeout)))
 
 
 class DoubleBarrier:
@@ -250,7 +243,7 @@ class DoubleBarrier:
 
     def enter(self, timeout: float | None = None) -> None:
         """Wait until all have come; raises TimeoutError or TooManyClients."""
-        deadline = _deadline(timeout)
+        deadline = arguments.deadline(timeout)
         lease = self._session.begin(deadline)
         try:
             self._runner.run(self._barrier.enter(lease.id, deadline))
@@ -261,7 +254,7 @@ class DoubleBarrier:
     def leave(self, timeout: float | None = None) -> None:
         """Wait until all have left; raises TimeoutError."""
         try:
-            self._runner.run(self._barrier.leave(_deadline(timeout)))
+            self._runner.run(self._barrier.leave(arguments.deadline(timeout)))
         except TimeoutError:  # it may be tried again
             raise
         except BaseException:
@@ -290,7 +283,7 @@ class Queue:
 
     def get(self, timeout: float | None = None) -> bytes:
         """Take the oldest item, waiting for one if there is none; raises TimeoutError."""
-        return self._runner.run(self._queue.get(_deadline(timeout)))
+        return self._runner.run(self._queue.get(arguments.deadline(timeout)))
 
 
 class PriorityQueue:
@@ -306,4 +299,4 @@ class PriorityQueue:
 
     def get(self, timeout: float | None = None) -> bytes:
         """Take the first item, waiting for one if there is none; raises TimeoutError."""
-        return self._runner.run(self._queue.get(_deadline(timeout)))
+        return self._runner.run(self._queue.get(arguments.deadline(timeout)))
