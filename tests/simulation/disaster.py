@@ -14,6 +14,17 @@ if TYPE_CHECKING:
 RETRY_SECONDS = 0.5
 
 
+def lose_all_but(left: Process) -> None:
+    """Power off everything, but one member for good."""
+    world = left.world
+    world.note("all but m%d are lost", left.id)
+    world.count("disaster")
+    for process in world.members.values():
+        process.crash()
+        process.gone = process is not left
+    world.checks.raft.forget_others()
+
+
 class Disaster:
     """Strikes once. Who is left has everything that was committed, or nothing could be promised."""
 
@@ -31,7 +42,7 @@ class Disaster:
             return
         able = [each for each in self._world.members.values() if self._has_all(each)]
         if able:
-            self.lose_all_but(self._rng.choice(able))
+            self._leave(self._rng.choice(able))
         else:
             self._world.scheduler.after(RETRY_SECONDS, self._strike)
 
@@ -46,15 +57,10 @@ class Disaster:
         has_it = applied >= commit or term == checks.raft.committed[commit][0]
         return process.id in members and has_it and not process.gone
 
-    def lose_all_but(self, left: Process) -> None:
-        """Power off everything; only one comes back, after some accidents."""
+    def _leave(self, left: Process) -> None:
+        """Only one comes back, after some accidents."""
         world, rng = self._world, self._rng
-        world.note("all but m%d are lost", left.id)
-        world.count("disaster")
-        for process in world.members.values():
-            process.crash()
-            process.gone = process is not left
-        world.checks.raft.forget_others()
+        lose_all_but(left)
         for _ in range(rng.choice((0, 1, 2))):
             left.start_torn()
         if rng.random() < 0.3:

@@ -12,6 +12,7 @@ from pykvd.node import disaster
 from pykvd.node.disaster import expel_others
 from pykvd.node.storage import Identity
 from pykvd.wal import Entry, HardState
+from tests.simulation.disaster import lose_all_but
 from tests.simulation.disk import Disk, DiskSpeed, Unsynced
 from tests.simulation.loop import ProcessLoop, Scheduler
 from tests.simulation.script import Script
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from pykvd.node.storage import Storage
-    from tests.simulation.member import Process
 
 #: What is not synced is lost by sectors: after an entry of such a size each record may be the last.
 PADDINGS = range(0, 512, 16)
@@ -96,14 +96,6 @@ def test_a_start_with_the_flag_completes_what_another_began(padding: int) -> Non
         assert found.hard_state.commit == found.replay.last_index > 4
 
 
-def lose_all_but(left: Process, script: Script) -> None:
-    """Power off all members, but one for good."""
-    for process in script.members:
-        process.crash()
-        process.gone = process is not left
-    script.world.checks.raft.forget_others()
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_the_member_that_is_left_serves_after_accidents_at_its_start(seed: int) -> None:
     with Script(seed=seed) as script:
@@ -111,7 +103,7 @@ def test_the_member_that_is_left_serves_after_accidents_at_its_start(seed: int) 
             script.put(script.leader, b"k%d" % number)
         script.run(1.0)
         left = script.members[seed % 3]
-        lose_all_but(left, script)
+        lose_all_but(left)
         for _ in range(1 + seed % 2):
             left.start_torn()
         if seed % 3:
@@ -141,7 +133,7 @@ def test_without_the_mark_of_the_commit_nobody_leads(monkeypatch: pytest.MonkeyP
     with suppress(_Seen), Script() as script:
         script.put(script.leader, b"k1")
         left = script.followers[0]
-        lose_all_but(left, script)
+        lose_all_but(left)
         left.forced = True
         left.start()
         script.run(20.0)
