@@ -16,6 +16,8 @@ PATIENCE = 5.0
 #: While shrinking, most of the time would be spent waiting for what never comes.
 SHRINKING_PATIENCE = 1.0
 SHOWN = 30
+#: Hashing as it is by default takes most of the time of a run with users.
+QUICK_HASHES = "--bcrypt-cost=4"
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ class Duel:
 def fresh_duel(reference: Kind, subject: Kind, patience: float = PATIENCE) -> Iterator[Duel]:
     """Two fresh servers and a duel between them."""
     with ExitStack() as stack:
-        servers: list[Server] = [stack.enter_context(running(k)) for k in (reference, subject)]
+        servers: list[Server] = [
+            stack.enter_context(running(kind, [QUICK_HASHES])) for kind in (reference, subject)
+        ]
         clients = [stack.enter_context(Client(server.endpoint)) for server in servers]
         duel = Duel(clients[0], clients[1], reference == subject, patience)
         stack.callback(duel.close)
