@@ -15,7 +15,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 #: What a read may do in its turn, in seconds; the step that is under way then is finished.
-TURN_S = 0.003
+TURN_S = 0.005
 #: Pieces up to so many bytes are joined at once, which takes about two milliseconds.
 JOINED_BYTES = 4 << 20
 #: A buffer so large is mapped by itself: it costs only what is used of it, and grows without being
