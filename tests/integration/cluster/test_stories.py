@@ -140,10 +140,10 @@ def check_refusals(lonely: Member) -> None:
         for ask, refusal in at_once:
             answer = ask()
             assert answer == refusal if refusal else not isinstance(answer, Failure)
-        assert time.monotonic() - begin < REQUEST_TIMEOUT / 2
+        assert time.monotonic() - begin < REQUEST_TIMEOUT - 1
         assert lonely.call(STATUS).errors == ["etcdserver: no leader"]
         assert [future.result() for future in futures] == [refusal for _, refusal in waiting]
-        assert REQUEST_TIMEOUT - 0.5 < time.monotonic() - begin < REQUEST_TIMEOUT + 2
+        assert REQUEST_TIMEOUT - 0.5 < time.monotonic() - begin < 2 * REQUEST_TIMEOUT
 
 
 def ask_demanding(member: Member, method: Any, request: Any) -> Any:
@@ -162,8 +162,9 @@ def keep_alive(member: Member) -> Failure:
 
 
 def test_streams_that_demand_a_leader_end_without_one(three: Cluster) -> None:
-    put(three.leader(), b"seen", b"v")
-    survivor = three.followers()[0]
+    leader = three.leader()
+    put(leader, b"seen", b"v")
+    survivor, second = three.followers()
     watch = rpc_pb2.WatchCreateRequest(key=b"seen", start_revision=1)
     with (
         Client(survivor.endpoint) as client,
@@ -172,11 +173,10 @@ def test_streams_that_demand_a_leader_end_without_one(three: Cluster) -> None:
     ):
         demanding.create(watch)
         watch_id = patient.create(watch).watch_id
-        others = [member for member in three if member is not survivor]
-        others[0].kill()
+        second.kill()
         three.leader()
         assert demanding.failure is None
-        others[1].kill()
+        leader.kill()
         demanding.wait(lambda: demanding.failure is not None, "the demanding watch to end")
         assert demanding.failure == NO_LEADER
         with WatchStream(client, metadata=REQUIRE_LEADER) as refused:
@@ -188,7 +188,7 @@ def test_streams_that_demand_a_leader_end_without_one(three: Cluster) -> None:
             assert late.create(watch).created
         three.start()
         three.leader()
-        put(others[0], b"seen", b"again")
+        put(leader, b"seen", b"again")
         patient.wait(
             lambda: any(event.kv.value == b"again" for event in patient.events(watch_id)),
             "the event after the outage",
