@@ -11,6 +11,7 @@ import time
 from concurrent import futures
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -37,6 +38,23 @@ def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=60,
     )
+
+
+@contextmanager
+def stopped(server: Server) -> Iterator[None]:
+    """The process does nothing meanwhile, and closes nothing."""
+    threads = Path(f"/proc/{server.pid}/task")
+
+    def still() -> bool:
+        stats = [(thread / "stat").read_text() for thread in threads.iterdir()]
+        return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        wait_until(still, "all threads to stop")
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
 
 
 FORK = """
@@ -179,14 +197,11 @@ def test_a_server_that_hangs(make: Making, own_server: Server, call: str) -> Non
         "stm": lambda client: client.stm(nothing, prefetch=["k"]),
         "barrier": lambda client: client.barrier("k").wait(timeout=0.5),
     }
-    os.kill(own_server.pid, signal.SIGSTOP)
-    try:
+    with stopped(own_server):
         start = time.monotonic()
         with pytest.raises(Unavailable):
             calls[call](client)
         assert time.monotonic() - start < PROMPT
-    finally:
-        os.kill(own_server.pid, signal.SIGCONT)
     client.get("k", timeout=20)
 
 
@@ -200,14 +215,11 @@ def test_the_time_of_a_recipe_counts_not_that_of_the_client(
         **CALLS,
         "barrier": lambda client: client.barrier("k").wait(timeout=0.5),
     }
-    os.kill(own_server.pid, signal.SIGSTOP)
-    try:
+    with stopped(own_server):
         start = time.monotonic()
         with pytest.raises(Unavailable):
             calls[call](client)
         assert time.monotonic() - start < PROMPT
-    finally:
-        os.kill(own_server.pid, signal.SIGCONT)
 
 
 def test_a_lock_that_is_lost_while_it_is_held(
