@@ -93,7 +93,9 @@ class HistoryCheck:
         answered = self._answered_at.get(revision, [])
         # A revoke does not tell whether it deleted anything; a deletion beside it does.
         for operation in sorted(answered, key=lambda each: each.method is Method.REVOKE):
-            told = operation.method is Method.REVOKE or _wrote(operation)
+            # One that came too late to have done it found the lease without keys.
+            late = revision <= self._floors.before(operation.invoked)
+            told = not late if operation.method is Method.REVOKE else _wrote(operation)
             if told and not operation.revision and self._makes(operation, revision, changes):
                 yield operation
         if self._is_end_of_lease(revision, changes):
