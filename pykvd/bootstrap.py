@@ -1,20 +1,24 @@
 """How a member comes to be: founding a cluster, joining one, or starting again."""
 
+from __future__ import annotations
+
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pykvd.cluster.membership import Member, cluster_id, member_id
-from pykvd.config import Config
-from pykvd.config.urls import URL
 from pykvd.config.values import quote
 from pykvd.errors import RpcError
 from pykvd.logs import get_logger
 from pykvd.node.storage import Founding, Identity
-from pykvd.tls import TlsClient
 from pykvd.wal import Wal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pykvd.config import Config
+    from pykvd.config.urls import URL
+    from pykvd.tls import TlsClient
 
 #: How long a joining member asks the others who they are, seconds.
 JOIN_TIMEOUT = 10.0
@@ -209,5 +213,5 @@ def match_members(
                 "error validating peerURLs: PeerURLs: no match found for existing member "
                 f"({name}={','.join(urls)})"
             )
-        matched[name] = replace(member, peer_urls=urls)
+        matched[name] = member._replace(peer_urls=urls)
     return matched

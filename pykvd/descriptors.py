@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
-from dataclasses import dataclass
+from typing import NamedTuple
 
 #: For log, store, snapshots, listeners and handshakes, as many as etcd keeps for itself.
 RESERVED = 150
@@ -12,8 +12,7 @@ _MOST_CLIENTS = 20_000
 _MOST_PEERS = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Connections:
+class Connections(NamedTuple):
     """How many connections the listeners for clients, and those for peers, may have."""
 
     clients: int

@@ -53,11 +53,11 @@ from pykvd.client.txn import (
 )
 from pykvd.client.values import Event, KeyValue
 from pykvd.client.wire.limits import Times
-from pykvd.client.wire.tls import TLS
 
 if TYPE_CHECKING:
     from pykvd.client.aio.client import AsyncClient
     from pykvd.client.aio.stm import STM as AsyncSTM  # noqa: N811
+    from pykvd.client.wire.tls import TLS
 
 __all__ = [
     "STM",
@@ -97,7 +97,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """The names of asyncio, loaded when they are used: plain code does without it."""
+    """What is loaded when it is used: plain code does without asyncio, and most without TLS."""
+    if name == "TLS":
+        from pykvd.client.wire.tls import TLS  # noqa: PLC0415
+
+        return TLS
     if name == "AsyncClient":
         from pykvd.client.aio.client import AsyncClient  # noqa: PLC0415
 

@@ -9,8 +9,7 @@ top to bottom, and is tested without a socket.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +33,7 @@ class Signal(Protocol):
         """Let who waits from now on sleep."""
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Make a unary call; the result is the reply's bytes, a failure CallError."""
 
     endpoint: str
@@ -45,8 +43,7 @@ class Send:
     metadata: Metadata
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(NamedTuple):
     """Open a stream; the result is the stream, a failure CallError."""
 
     endpoint: str
@@ -55,24 +52,21 @@ class Open:
     metadata: Metadata
 
 
-@dataclass(frozen=True, slots=True)
-class Receive:
+class Receive(NamedTuple):
     """Wait for a message of a stream: bytes, or None at its end; CallError or TimeoutError."""
 
     stream: Stream | AsyncStream
     deadline: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Await:
+class Await(NamedTuple):
     """Wait until a signal is set; a failure is TimeoutError."""
 
     signal: Signal
     deadline: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(NamedTuple):
     """Wait so many seconds."""
 
     seconds: float

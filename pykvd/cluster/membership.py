@@ -2,18 +2,17 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
 from enum import IntEnum
 from hashlib import sha1
 from struct import Struct
+from typing import NamedTuple
 
 from pykvd.errors import Failure
 
 _CHANGE = Struct(">QQB")
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One member. An empty name means that it has not started yet."""
 
     id: int
@@ -29,7 +28,7 @@ class Member:
 
     def encode(self) -> bytes:
         """As kept in the store and sent to joining members."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps(self._asdict()).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> "Member":
@@ -45,7 +44,7 @@ class Member:
 
     def published(self, name: str, client_urls: Iterable[str]) -> "Member":
         """The member after it has told its name and client URLs."""
-        return replace(self, name=name, client_urls=tuple(client_urls))
+        return self._replace(name=name, client_urls=tuple(client_urls))
 
 
 class Action(IntEnum):
@@ -57,8 +56,7 @@ class Action(IntEnum):
     PROMOTE = 4
 
 
-@dataclass(frozen=True, slots=True)
-class MemberChange:
+class MemberChange(NamedTuple):
     """A change of one member, and which request of which member asked for it.
 
     ADD uses all of `member`, UPDATE its id and peer URLs, the others its id.
@@ -134,9 +132,9 @@ class Membership:
                 return None
             case Action.UPDATE:
                 present = self.members[member.id]
-                self.members[member.id] = replace(present, peer_urls=member.peer_urls)
+                self.members[member.id] = present._replace(peer_urls=member.peer_urls)
             case Action.PROMOTE:
-                self.members[member.id] = replace(self.members[member.id], is_learner=False)
+                self.members[member.id] = self.members[member.id]._replace(is_learner=False)
         return self.members[member.id]
 
     def can_add_voter(self) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pykvd.config.clustering import ClusterOptions, DiscoveryOptions
 from pykvd.config.gates import GATES
@@ -68,8 +67,7 @@ IGNORED_FLAGS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """One name on the command line.
 
     option: the option that it sets; None for an older switch of a feature gate or an ignored flag.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING
 
-from pykvd.metrics import calls, network, process, server, storage
 from pykvd.metrics.exposition import Family, counter, counters, labels, render
 from pykvd.metrics.health import HealthCounts
 from pykvd.metrics.process import LoopLag
@@ -52,6 +51,9 @@ class Metrics:
         return render(self._families())
 
     def _families(self) -> Iterator[Family]:
+        # Not every server is asked.
+        from pykvd.metrics import calls, network, process, server, storage  # noqa: PLC0415
+
         timed = self._config.metrics == "extensive"
         yield from calls.families(self.clients, timed=timed)
         yield from server.families(self._node, self._config)

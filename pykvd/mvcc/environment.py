@@ -92,7 +92,8 @@ class Environment:
             if path != newest:
                 shutil.rmtree(path)
         environment = cls(newest, sync=sync)
-        fsync_directory(directory)
+        if sync:
+            fsync_directory(directory)
         return environment
 
     def write(

@@ -1,10 +1,9 @@
 """What a node is told when it is made."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class NodeConfig:
+class NodeConfig(NamedTuple):
     """Settings of a node, in seconds and bytes."""
 
     name: str

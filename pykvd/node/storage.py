@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
+from typing import NamedTuple
 
 from pykvd.cluster.membership import Member
 from pykvd.mvcc.backend import Backend
@@ -32,8 +33,7 @@ class StorageMismatchError(Exception):
     """The log and the store of a directory do not belong together; the text says how."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who this member is, written once into the log's metadata."""
 
     member_id: int
@@ -50,8 +50,7 @@ class Identity:
         return cls(fields["member"], fields["cluster"])
 
 
-@dataclass(frozen=True, slots=True)
-class Founding:
+class Founding(NamedTuple):
     """What an empty directory is filled with.
 
     A founding member knows the first configuration; one that joins waits to be told by a snapshot.

@@ -6,16 +6,14 @@ import ipaddress
 import ssl
 import sys
 import time
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pykvd.tls.errors import TlsError
 
 _DER = 2  # `_ssl.ENCODING_DER`
 
 
-@dataclass(frozen=True, slots=True)
-class PeerCertificate:
+class PeerCertificate(NamedTuple):
     """The leaf that the other end has shown, after its chain was verified.
 
     common_name: the last CN of the subject, as Go reads it; "" without any.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pykvd.logs import get_logger
 from pykvd.tls.endpoints import TlsClient, TlsServer
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 _log = get_logger("tls")
 
 
-@dataclass(frozen=True, slots=True)
-class MemberTls:
+class MemberTls(NamedTuple):
     """TLS of one member: its two kinds of listeners, None without a certificate, and its dialling.
 
     The listeners for clients include those for HTTP and for metrics.
@@ -138,7 +136,7 @@ def _with_own_certificate(
     from pykvd.tls.self_signed import self_signed  # noqa: PLC0415 - few ask for it
 
     pair = self_signed(directory, [url.host for url in urls], config.self_signed_cert_validity)
-    return replace(settings, cert_file=pair.certificate, key_file=pair.key, self_signed=True)
+    return settings._replace(cert_file=pair.certificate, key_file=pair.key, self_signed=True)
 
 
 def _warn_of_plain(side: str, settings: TlsSettings, urls: Iterable[URL]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LATEST = ""
 """A `max_version` that sets no limit."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsSettings:
+class TlsSettings(NamedTuple):
     """Files are paths of PEM files, read when TLS is set up and again when they change.
 
     cert_file, key_file: what this end shows as a server.

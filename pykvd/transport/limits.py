@@ -1,12 +1,11 @@
 """Every bound of the transport in one place, each with its reason."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 UNLIMITED_STREAMS = 2**32 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Bounds of one server. Sizes are bytes, times are seconds, and 0 turns a time limit off."""
 
     # Requests.
@@ -102,8 +101,7 @@ class Limits:
         return min(self.max_concurrent_streams, self.max_streams_hard)
 
 
-@dataclass(frozen=True, slots=True)
-class ClientLimits:
+class ClientLimits(NamedTuple):
     """Bounds of a client's connection, in bytes."""
 
     stream_window_bytes: int = 4 << 20

@@ -11,9 +11,8 @@ import logging
 import os
 import socket
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from pykvd.tls import Acceptor, Handshakes
 from pykvd.transport.connection import ServerConnection
 from pykvd.transport.deadlines import DeadlineWheel
 from pykvd.transport.dispatch import Dispatcher, is_grpc
@@ -24,7 +23,7 @@ from pykvd.transport.statistics import Counters, Statistics
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pykvd.tls import TlsServer
+    from pykvd.tls import Acceptor, Handshakes, TlsServer
     from pykvd.transport.request import RequestHead
     from pykvd.transport.service import Http, StreamHandler, UnaryHandler
 
@@ -62,7 +61,7 @@ class Server:
         self.time: Callable[[], float]
         self._listeners: list[asyncio.Server] = []
         self._unix_paths: list[str] = []
-        self._handshakes = Handshakes(self.limits.max_handshakes, self.limits.handshake_timeout)
+        self._handshakes: Handshakes | None = None
         # A dict as ordered set: what is iterated must not depend on addresses in memory.
         self._protocols: dict[Http2Protocol, None] = {}
         self._dirty: list[Http2Protocol] = []
@@ -92,9 +91,11 @@ class Server:
 
         """
         self._start()
+        # As bytes: uvloop encodes text by the codec `idna`, whose tables take milliseconds to load.
+        hosts = cast("list[str]", [host.encode()])
         listener = await self._loop.create_server(
             self._factory(tls, plain),
-            host,
+            hosts,
             port,
             reuse_port=reuse_port or None,
             # Unset means on (as in Go): a restart must not wait for old connections to time out.
@@ -136,6 +137,10 @@ class Server:
     def _factory(self, tls: TlsServer | None, plain: bool) -> Callable[[], asyncio.Protocol]:
         if tls is None:
             return self._make_protocol
+        from pykvd.tls import Acceptor, Handshakes  # noqa: PLC0415 - most servers do without
+
+        if self._handshakes is None:
+            self._handshakes = Handshakes(self.limits.max_handshakes, self.limits.handshake_timeout)
         acceptor = Acceptor(tls, self._make_protocol, self._handshakes)
         return (lambda: Http2Protocol(self, acceptor)) if plain else acceptor.make
 
@@ -165,7 +170,8 @@ class Server:
             protocol.cut()
         if self._empty is not None:
             await self._empty.wait()
-            await self._handshakes.wait_closed()
+            if self._handshakes:
+                await self._handshakes.wait_closed()
         for timer in (self._deadline_timer, self._tick_timer):
             if timer is not None:
                 timer.cancel()
@@ -176,7 +182,8 @@ class Server:
             _shut(listener)
             listener.close()
         self._listeners.clear()
-        self._handshakes.close()
+        if self._handshakes:
+            self._handshakes.close()
         for path in self._unix_paths:
             with contextlib.suppress(OSError):
                 os.unlink(path)

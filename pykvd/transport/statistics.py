@@ -1,6 +1,6 @@
 """Counters of a server."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pykvd.histogram import Histogram
 from pykvd.status import Code
@@ -70,8 +70,7 @@ class Counters:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(NamedTuple):
     """A snapshot: two gauges, then totals since the server was made."""
 
     connections: int

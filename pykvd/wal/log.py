@@ -230,7 +230,7 @@ class Wal:
                 count += 1
             if count:
                 del self._segments[:count]
-                self._files.fsync_dir(self.directory)
+                self._sync_names()
 
     def close(self) -> None:
         """Sync, note in the log that all of it was synced, and close; again is fine.
@@ -308,6 +308,10 @@ class Wal:
         if self._sync_enabled:
             self._files.fdatasync(self._fd)
 
+    def _sync_names(self) -> None:
+        if self._sync_enabled:
+            self._files.fsync_dir(self.directory)
+
     def _cut(self) -> None:
         """Go on in a new segment."""
         self.sync()
@@ -334,7 +338,7 @@ class Wal:
         self._write_at(0, buffers, size)
         self._fdatasync()
         self._files.rename(temporary, path)
-        self._files.fsync_dir(self.directory)
+        self._sync_names()
         self._offset = self._synced = size
 
     def _load(self, path: Path, replay: Replay, *, is_last: bool) -> None:
@@ -399,7 +403,7 @@ class Wal:
         if tail:
             self._write_at(self._synced, [tail], len(tail))
         self._fdatasync()
-        self._files.fsync_dir(self.directory)
+        self._sync_names()
         self._synced = self._offset
 
 

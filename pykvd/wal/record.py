@@ -19,7 +19,6 @@ Pure: bytes and values only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple, TypeAlias
@@ -71,8 +70,7 @@ class Kind(IntEnum):
     SYNCED = 6
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentHead:
+class SegmentHead(NamedTuple):
     """First frame of a segment: which one it is, and the salt of the log's checksums."""
 
     sequence: int
@@ -80,15 +78,13 @@ class SegmentHead:
     salt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(NamedTuple):
     """Opaque identity of the member and the cluster; repeated in every segment."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class HardState:
+class HardState(NamedTuple):
     """What Raft must not forget (Raft paper, figure 2): term, vote; and the known commit index."""
 
     term: int
@@ -96,26 +92,23 @@ class HardState:
     commit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry of the Raft log; `kind` (0..255) and `data` are the caller's."""
 
     term: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     kind: int
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """Mark: the store durably holds everything up to `index`, whose entry had `term`."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
     term: int
 
 
-@dataclass(frozen=True, slots=True)
-class Synced:
+class Synced(NamedTuple):
     """Empty record that only carries the header's `synced`; written when the log is closed."""
 
 

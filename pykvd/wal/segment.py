@@ -16,8 +16,7 @@ Pure: bytes and values only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pykvd.wal.record import (
     HEADER_BYTES,
@@ -40,8 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Damage", "SegmentReader"]
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(NamedTuple):
     """A place that does not read back; `torn` if a crash in mid-write explains it."""
 
     offset: int

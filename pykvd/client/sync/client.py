@@ -16,7 +16,6 @@ from pykvd.client.sync.runner import Runner
 from pykvd.client.sync.watch import Watch
 from pykvd.client.txn import Draft, commit
 from pykvd.client.watching import Watcher
-from pykvd.client.wire.blocking import BlockingTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -83,7 +82,11 @@ class Client:
         )
 
         def dial(endpoint: str) -> Transport:
-            return transport or BlockingTransport(*settings.locate(endpoint, tls), times)
+            if transport is not None:
+                return transport
+            from pykvd.client.wire.blocking import BlockingTransport  # noqa: PLC0415 - in-process
+
+            return BlockingTransport(*settings.locate(endpoint, tls), times)
 
         self._runner = Runner(dial)
         self._leases = LeaseThread(self._runner, leases.Keeper(self._engine))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 DEFAULT_PORT = 2379
 _UNIX = ("unix", "unixs")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """A parsed endpoint. `path` is set for unix sockets, `host` and `port` for others."""
 
     text: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pykvd.transport.keepalive import KeepAlive
 from pykvd.transport.limits import Limits
@@ -20,8 +19,7 @@ READ_BYTES: Final = 1 << 18
 """The most that is read at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(NamedTuple):
     """What a connection waits for, in seconds."""
 
     dial: float = 3.0

@@ -25,6 +25,9 @@ LATE = (
     "pykvd.api.reflection",
     "pykvd.config.commandline",
     "pykvd.config.file",
+    "encodings.idna",  # host names
+    "pykvd.metrics.calls",
+    "pykvd.metrics.server",
     "pykvd.discovery",
     "pykvd.endpoints.servers",
     "pykvd.gateway",
@@ -36,7 +39,8 @@ LATE = (
     "pykvd.pb.v3lock_pb2",
     "pykvd.peer",  # other members
     "pykvd.restore",
-    "pykvd.tls.self_signed",
+    "pykvd.client.wire.blocking",  # servers elsewhere
+    "pykvd.tls",
     "pykvd.tracing",
     "rich",
 )
