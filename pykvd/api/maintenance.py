@@ -1,11 +1,12 @@
 """The Maintenance service."""
 
+import asyncio
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
@@ -28,6 +29,9 @@ from pykvd.version import API_VERSION, STORAGE_VERSION
 
 #: etcd's size of a snapshot message, in bytes.
 SNAPSHOT_CHUNK = 32 * 1024
+#: How long a defragmentation waits for a compaction that is still removing records, in seconds;
+#: tools give both together five.
+SWEEP_PATIENCE_S = 3.0
 
 _VERSION = re.compile(r"v?([0-9]{1,9})\.([0-9]{1,9})(?:\.[0-9]+)?(?:[-+].*)?")
 _ALARM_NAMES = {number: name for name, number in rpc.AlarmType.items()}
@@ -107,6 +111,10 @@ class MaintenanceService:
 
         async def work() -> None:
             size = self._backend.size
+            # A compaction just before is to count: what it has not removed yet would be copied.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_PATIENCE_S):
+                    await self._node.sweeper.swept()
             await self._node.committer.flush()
             with self._telling("defragment"):
                 await self._backend.defragment()

@@ -157,6 +157,9 @@ class Leader(RoleState):
     def _check_conf_change(self, data: bytes) -> None:
         if self._changing:
             raise ProposalDropped("another membership change is not applied yet")
+        if self._retire_at:
+            # Whom it removes may be gone before those who stay know that it is removed.
+            raise ProposalDropped("this leader votes no more: the next one changes the membership")
         confchange.apply_change(self.raft.conf, ConfChange.decode(data))
 
     def _handle_propose(self, message: Message) -> None:
