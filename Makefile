@@ -42,7 +42,7 @@ run: $(VENV)/.run
 	  --listen-client-urls $(CLIENT_URL) --advertise-client-urls $(CLIENT_URL) $(FLAGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not long" -n 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not long" -n 6 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

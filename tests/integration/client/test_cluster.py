@@ -10,6 +10,9 @@ import pytest
 
 from pykvd.client import Unavailable
 from pykvd.client.errors import NotLeader
+from pykvd.pb.rpc_pb2 import PutRequest
+from tests.harness import Failure, wait_until
+from tests.harness.methods import PUT
 from tests.integration.cluster.cluster import Cluster, clustered
 
 if TYPE_CHECKING:
@@ -31,8 +34,13 @@ def shared(kind: Kind) -> Iterator[Cluster]:
 
 @pytest.fixture
 def three(shared: Cluster) -> Cluster:
-    """Three members that follow one leader."""
+    """Three members that follow one leader and take writes, each of them."""
     shared.heal()
+    for member in shared:
+        wait_until(
+            lambda: not isinstance(member.ask(PUT, PutRequest(key=b"healed")), Failure),  # noqa: B023
+            f"{member.name} to take a write",
+        )
     return shared
 
 

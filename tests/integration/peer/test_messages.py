@@ -60,7 +60,6 @@ async def test_a_commit_index_travels_with_the_next_append(stations: list[Statio
     await connected(*stations)
     commit = replace(append(2, 1, 1), kind=MessageKind.COMMIT, entries=())
     one.network.send([commit])
-    await asyncio.sleep(0)
     one.network.send([append(2, 1, 1)])
     await until(lambda: bool(two.handler.batches), "the append")
     one.network.send([commit])
