@@ -28,12 +28,12 @@ from pykvd.pb.rpc_pb2 import RangeRequest
 if TYPE_CHECKING:
     from pykvd.mvcc.store import Store
 
-#: Keys looked at in a step: about half a millisecond.
-STEP = 500
+#: Keys looked at in a step: about a millisecond.
+STEP = 1000
 #: Bytes of records read in a step, beyond the first record.
 STEP_BYTES = 1 << 20
 #: Steps whose rows are sorted together: about a millisecond.
-RUN_STEPS = 4
+RUN_STEPS = 2
 UNLIMITED = 1 << 63
 
 
