@@ -114,8 +114,8 @@ class Replay:
 
     def _line_to_golden(self, line: str) -> str:
         for ours, golden in self.ids.items():
-            # Only sentences that begin with the member pad a shorter ID.
-            line = re.sub(rf"^Member +{ours:x}\b", f"Member {golden:x}", line)
+            # Only sentences that begin with a member pad shorter IDs.
+            line = re.sub(rf"^(Member|Member .* cluster) +{ours:x}\b", rf"\1 {golden:x}", line)
             line = line.replace(f"{ours:x}", f"{golden:x}").replace(str(ours), str(golden))
         for name, member_ports in self._ports():
             for golden_port, port in zip(GOLDEN_PORTS[name], member_ports, strict=True):
