@@ -251,15 +251,22 @@ class Cluster:
 
 
 @contextlib.contextmanager
+def ending(cluster: Cluster) -> Iterator[None]:
+    """The members are killed at the end; after a failure their logs are shown."""
+    try:
+        yield
+    except BaseException:
+        print("\n".join(f"--- {member.name}\n{member.log_tail()}" for member in cluster))
+        raise
+    finally:
+        for member in cluster:
+            member.kill()
+
+
+@contextlib.contextmanager
 def clustered(names: Iterable[str] = NAMES, flags: Sequence[str] = QUICK) -> Iterator[Cluster]:
     """A cluster that is not started yet, with fresh directories; all of it is gone at the end."""
     with memory_directory() as home:
         cluster = Cluster(home, names, flags)
-        try:
+        with ending(cluster):
             yield cluster
-        except BaseException:
-            print("\n".join(f"--- {member.name}\n{member.log_tail()}" for member in cluster))
-            raise
-        finally:
-            for member in cluster:
-                member.kill()

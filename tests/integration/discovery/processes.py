@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.harness import PYKVD
-from tests.harness.server import SHARED_MEMORY
-from tests.integration.cluster.cluster import NAMES, QUICK, Cluster, Member
+from tests.harness.server import memory_directory
+from tests.integration.cluster.cluster import NAMES, QUICK, Cluster, Member, ending
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -63,17 +62,10 @@ def seekers(
     *flags: str, names: Iterable[str] = NAMES, kind: Kind = PYKVD, scheme: str = "http"
 ) -> Iterator[Seekers]:
     """Members that are not started yet."""
-    parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="pykvd-discovery-", dir=parent) as home:
-        cluster = Seekers(Path(home), names, (*QUICK, *flags), kind, scheme)
-        try:
+    with memory_directory() as home:
+        cluster = Seekers(home, names, (*QUICK, *flags), kind, scheme)
+        with ending(cluster):
             yield cluster
-        except BaseException:
-            print("\n".join(f"--- {member.name}\n{member.log_tail()}" for member in cluster))
-            raise
-        finally:
-            for member in cluster:
-                member.kill()
 
 
 def asking(port: int, **environment: str) -> Kind:
